@@ -5,12 +5,7 @@ import { CountReporter } from './scripts/count-reporter.ts';
 // SQLite handles of one file must not share a heap with another's.
 export default defineConfig({
   test: {
-    include: [
-      'protocol/**/*.test.ts',
-      'sdk/**/*.test.ts',
-      'server/**/*.test.ts',
-      'scripts/**/*.test.ts',
-    ],
+    include: ['protocol/**/*.test.ts', 'sdk/**/*.test.ts', 'server/**/*.test.ts', 'scripts/**/*.test.ts'],
     exclude: ['**/node_modules/**'],
     pool: 'forks',
     maxWorkers: 2,
