@@ -86,8 +86,7 @@ const requestCodes: readonly Entry[] = [
     name: 'invalid-json',
     description: 'Invalid JSON',
     retryable: false,
-    explanation:
-      'The body is not a JSON object in UTF-8, or its objects and arrays are nested more than 32 deep.',
+    explanation: 'The body is not a JSON object in UTF-8, or its objects and arrays are nested more than 32 deep.',
   },
   {
     code: '7001',
@@ -108,8 +107,7 @@ const requestCodes: readonly Entry[] = [
     name: 'mandatory-parameters-missing',
     description: 'Mandatory parameters missing',
     retryable: false,
-    explanation:
-      'A mandatory parameter is absent, null or empty; details names each one and says what belongs there.',
+    explanation: 'A mandatory parameter is absent, null or empty; details names each one and says what belongs there.',
   },
   {
     code: '7004',
@@ -142,8 +140,7 @@ const requestCodes: readonly Entry[] = [
     name: 'too-many-destinations',
     description: 'Max number of destinations',
     retryable: false,
-    explanation:
-      'The request holds more than 1,000 objects in destination, or more than 1,000 identifiers in total.',
+    explanation: 'The request holds more than 1,000 objects in destination, or more than 1,000 identifiers in total.',
   },
   {
     code: '7020',
@@ -151,8 +148,7 @@ const requestCodes: readonly Entry[] = [
     description: 'You have reached maximum transaction limit',
     http: 429,
     retryable: true,
-    explanation:
-      "The service's rate of destinations a second is used up; Retry-After says when there is room again.",
+    explanation: "The service's rate of destinations a second is used up; Retry-After says when there is room again.",
   },
   {
     code: '7104',
@@ -260,8 +256,7 @@ const receiptCodes: readonly Entry[] = [
     name: 'read',
     description: 'Read',
     retryable: false,
-    explanation:
-      'The message was read for the first time, or, where interaction is given, a button of it was pressed.',
+    explanation: 'The message was read for the first time, or, where interaction is given, a button of it was pressed.',
   },
   {
     code: '7503',
@@ -385,19 +380,16 @@ function compareCodes(left: CodeEntry, right: CodeEntry): number {
 export const codes: readonly CodeEntry[] = [
   ...requestCodes.map((entry): CodeEntry => ({ ...entry, kind: 'request', used: true })),
   ...receiptCodes.map((entry): CodeEntry => ({ ...entry, kind: 'receipt', used: true })),
-  ...codesOfTheOriginal.map(
-    (entry): CodeEntry => ({
-      ...entry,
-      retryable: false,
-      used: false,
-      explanation: 'Documented by the original; this server does not say it.',
-    }),
-  ),
-].sort(compareCodes);
+  ...codesOfTheOriginal.map((entry): CodeEntry => ({
+    ...entry,
+    retryable: false,
+    used: false,
+    explanation: 'Documented by the original; this server does not say it.',
+  })),
+].toSorted(compareCodes);
 
 /** Blocks of codes the original documents only as a block. */
-export const codeRanges: readonly { from: string; to: string; description: string }[] =
-  rangesOfTheOriginal;
+export const codeRanges: readonly { from: string; to: string; description: string }[] = rangesOfTheOriginal;
 
 const byCode = new Map(codes.map((entry) => [entry.code, entry]));
 

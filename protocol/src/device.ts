@@ -2,6 +2,20 @@
  * What goes to devices and what comes from them. Source: docs/device.md.
  * Over MQTT these are the payloads; over REST and server-sent events the same JSON.
  */
+import { Faults } from './faults.ts';
+import {
+  demand,
+  isAbsent,
+  isObject,
+  kindOf,
+  readArray,
+  readLabel,
+  readSource,
+  readText,
+  type Source,
+} from './fields.ts';
+import { limits } from './limits.ts';
+import { readAttachment } from './message.ts';
 import type { Attachment, JsonObject, Notification, Priority, ThreadType } from './messaging.ts';
 
 export interface DeviceThread {
@@ -93,8 +107,7 @@ export interface ErrorDown {
 }
 
 /** Entries of a user's log: each has a number (a gone range has two). */
-export type LogEntryDown =
-  MessageDown | ReadDown | ClickedDown | RecalledDown | ThreadDown | GoneDown;
+export type LogEntryDown = MessageDown | ReadDown | ClickedDown | RecalledDown | ThreadDown | GoneDown;
 
 export type DownEvent = LogEntryDown | CountsDown | ResetDown | ErrorDown;
 
@@ -150,3 +163,154 @@ export type UpEvent = DeliveredUp | ReadUp | ClickedUp | PressedUp | ReplyUp | T
 export type UpEventParseResult =
   | { readonly ok: true; readonly event: UpEvent }
   | { readonly ok: false; readonly message: string };
+
+export interface Position {
+  readonly epoch: string;
+  /** Everything up to this number is held. */
+  readonly number: number;
+}
+
+const positionPattern = /^([A-Za-z0-9_-]{1,64}):(\d{1,15})$/;
+
+/** Reads `<epoch>:<n>`; undefined where the text is none. */
+export function parsePosition(text: string): Position | undefined {
+  const match = positionPattern.exec(text);
+  return match === null ? undefined : { epoch: match[1] ?? '', number: Number(match[2]) };
+}
+
+/** Writes `<epoch>:<n>`. */
+export function formatPosition(position: Position): string {
+  return `${position.epoch}:${position.number}`;
+}
+
+const typeList = 'delivered, read, clicked, pressed, reply, typing';
+
+function readId(source: Source, key: string, hint: string): string {
+  demand(source, key, hint);
+  return readLabel(source, key, limits.eventIdBytesMax) ?? '';
+}
+
+function readTids(source: Source): string[] {
+  const list = readArray(source, 'tids');
+  const { faults } = source;
+  if (list === undefined) {
+    const given = source.object['tids'];
+    if (isAbsent(given) || Array.isArray(given)) {
+      faults.missing('', 'tids', 'must be a list of at least one tid');
+    }
+    return [];
+  }
+  if (list.length > limits.eventTidsMax) {
+    faults.invalid('', 'tids', `must hold at most ${limits.eventTidsMax}`);
+    return [];
+  }
+  // Through the reader of labels, one by one: the list is an object with indices for keys.
+  const items: Source = { object: list as unknown as Source['object'], path: '/tids', faults };
+  return list.map((_, index) => readId(items, String(index), 'must be a tid'));
+}
+
+function readThreadId(source: Source): { id: string } {
+  if (!demand(source, 'thread', 'must be an object with the id of a thread')) {
+    return { id: '' };
+  }
+  const thread = readSource(source, 'thread');
+  return { id: thread === undefined ? '' : readId(thread, 'id', 'must be the id of a thread') };
+}
+
+function readClicked(source: Source): UpEvent {
+  const tid = readId(source, 'tid', 'must be the tid of the message');
+  const identifier = readLabel(source, 'identifier');
+  const url = readText(source, 'url', limits.urlLengthMax);
+  return {
+    type: 'clicked',
+    tid,
+    ...(identifier === undefined ? undefined : { identifier }),
+    ...(url === undefined ? undefined : { url }),
+  };
+}
+
+function readPressed(source: Source): UpEvent {
+  demand(source, 'identifier', 'must be the identifier of the button');
+  const tid = readId(source, 'tid', 'must be the tid of the message');
+  const identifier = readLabel(source, 'identifier') ?? '';
+  const text = readText(source, 'text', limits.textCharactersMax);
+  return { type: 'pressed', tid, identifier, ...(text === undefined ? undefined : { text }) };
+}
+
+function readAttachments(source: Source): Attachment[] {
+  const list = readArray(source, 'attachments') ?? [];
+  const attachments: Attachment[] = [];
+  if (list.length > limits.replyAttachmentsMax) {
+    source.faults.invalid('', 'attachments', `must hold at most ${limits.replyAttachmentsMax}`);
+    return attachments;
+  }
+  for (const [index, object] of list.entries()) {
+    if (!isObject(object)) {
+      source.faults.invalid('/attachments', index, `must be an object, not ${kindOf(object)}`);
+      continue;
+    }
+    const attachment = readAttachment({ object, path: `/attachments/${index}`, faults: source.faults });
+    if (attachment !== undefined) {
+      attachments.push(attachment);
+    }
+  }
+  return attachments;
+}
+
+function readReply(source: Source): UpEvent {
+  const id = readId(source, 'id', 'must be an id of the device, the same when it is sent again');
+  const thread = readThreadId(source);
+  const attachments = readAttachments(source);
+  if (attachments.length === 0) {
+    demand(source, 'message', 'must be the text of the reply where there is no attachment');
+  }
+  const message = readText(source, 'message', limits.textCharactersMax) ?? '';
+  return { id, type: 'reply', thread, message, ...(attachments.length === 0 ? undefined : { attachments }) };
+}
+
+function readTyping(source: Source): UpEvent {
+  const on = source.object['on'];
+  if (typeof on !== 'boolean') {
+    source.faults.invalid('', 'on', `must be true or false, not ${kindOf(on)}`);
+  }
+  return { type: 'typing', thread: readThreadId(source), on: on === true };
+}
+
+function readByType(source: Source): UpEvent | undefined {
+  const type = source.object['type'];
+  switch (type) {
+    case 'delivered':
+    case 'read':
+      return { type, tids: readTids(source) };
+    case 'clicked':
+      return readClicked(source);
+    case 'pressed':
+      return readPressed(source);
+    case 'reply':
+      return readReply(source);
+    case 'typing':
+      return readTyping(source);
+    default:
+      source.faults.invalid('', 'type', `must be one of ${typeList}`);
+      return undefined;
+  }
+}
+
+/**
+ * Checks an event from a device, parsed from JSON. What is not known is ignored; the message of a failure names the
+ * first fault by JSON pointer. Never throws.
+ */
+export function parseUpEvent(value: unknown): UpEventParseResult {
+  if (!isObject(value)) {
+    return { ok: false, message: `an event must be a JSON object, not ${kindOf(value)}` };
+  }
+  const faults = new Faults();
+  const source: Source = { object: value, path: '', faults };
+  const event = readByType(source);
+  const id = readLabel(source, 'id', limits.eventIdBytesMax);
+  if (faults.any || event === undefined) {
+    const first = faults.outcome().details[0];
+    return { ok: false, message: first === undefined ? 'is no event' : `${first.path} ${first.message}` };
+  }
+  return { ok: true, event: id === undefined ? event : { ...event, id } };
+}

@@ -88,5 +88,4 @@ export interface InboundThreadClosed extends InboundCommon {
   readonly origin: string;
 }
 
-export type InboundEvent =
-  InboundMessage | InboundPostback | InboundTyping | InboundProfile | InboundThreadClosed;
+export type InboundEvent = InboundMessage | InboundPostback | InboundTyping | InboundProfile | InboundThreadClosed;

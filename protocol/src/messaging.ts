@@ -2,6 +2,24 @@
  * The messaging request: its normalised form, its answers, and the validator's entry.
  * Source: the Messaging API page (channel RT) and docs/api.md.
  */
+import { readBlock, readBlockParts, readChannels, readContent, type BodyMessage } from './channel-block.ts';
+import { readDestinations } from './destination.ts';
+import { Faults } from './faults.ts';
+import {
+  demand,
+  isAbsent,
+  isObject,
+  kindOf,
+  readLabel,
+  readSource,
+  readString,
+  warnUnknown,
+  type Source,
+} from './fields.ts';
+import { applyLayers, readLayer, type RequestDraft } from './layers.ts';
+import { limits } from './limits.ts';
+import { readSmartlinks } from './smartlinks.ts';
+
 /** The word of `deliverychannel`; receipts repeat it. */
 export type ChannelWord = 'appmessaging' | 'rt';
 
@@ -11,8 +29,7 @@ export type Priority = 1 | 2 | 3;
 export type ThreadType = 'Conversation' | 'Announcement';
 
 /** A thread by its id, or the recipient's own open thread of that type and title. */
-export type ThreadReference =
-  { readonly id: string } | { readonly type: ThreadType; readonly title: string };
+export type ThreadReference = { readonly id: string } | { readonly type: ThreadType; readonly title: string };
 
 export type IdentifierType = 'customerid' | 'msisdn' | 'userid';
 
@@ -43,8 +60,7 @@ export interface Attachment {
 /** Any JSON object that is passed through as it came (`customtags`, `extras`). */
 export type JsonObject = Readonly<Record<string, unknown>>;
 
-export type NotificationActionName =
-  'OPEN_URL' | 'OPEN_WEBVIEW' | 'OPEN_HTML' | 'DEEPLINK' | 'OPEN_APP';
+export type NotificationActionName = 'OPEN_URL' | 'OPEN_WEBVIEW' | 'OPEN_HTML' | 'DEEPLINK' | 'OPEN_APP';
 
 export interface NotificationAction {
   readonly action: NotificationActionName;
@@ -209,4 +225,106 @@ export interface RefusedAnswer {
     readonly transid: string;
     readonly details?: readonly FaultDetail[];
   };
+}
+
+const bodyKeys = new Set([
+  'appid',
+  'correlationid',
+  'notifyurl',
+  'callbackData',
+  'expiry',
+  'priority',
+  'message',
+  'deliverychannel',
+  'channels',
+  'destination',
+  'smartlinks',
+]);
+const channelsKeys = new Set(['appmessaging', 'rt', 'smartlinks']);
+const bodyMessageKeys = new Set(['template', 'parameters']);
+function readChannelWord(root: Source): ChannelWord | undefined {
+  if (!demand(root, 'deliverychannel', 'must be appmessaging')) {
+    return undefined;
+  }
+  const word = readString(root, 'deliverychannel');
+  if (word === 'appmessaging' || word === 'rt') {
+    return word;
+  }
+  if (word !== undefined) {
+    root.faults.invalid('', 'deliverychannel', 'must be appmessaging (or rt, its other name)');
+  }
+  return undefined;
+}
+
+function readIds(draft: RequestDraft, root: Source): void {
+  const appid = readLabel(root, 'appid');
+  if (appid !== undefined) {
+    draft.appid = appid;
+  }
+  const correlationid = readLabel(root, 'correlationid', limits.correlationidBytesMax);
+  if (correlationid !== undefined) {
+    draft.correlationid = correlationid;
+  }
+}
+
+function readBodyMessage(root: Source): BodyMessage {
+  const given = !isAbsent(root.object['message']);
+  const source = readSource(root, 'message');
+  if (source === undefined) {
+    return { given };
+  }
+  warnUnknown(source, bodyMessageKeys);
+  return { given, source };
+}
+
+/** Everything of the body, with faults in the source. */
+function readBody(root: Source, context: MessagingContext): RequestDraft {
+  const draft: RequestDraft = {};
+  warnUnknown(root, bodyKeys);
+  readIds(draft, root);
+  const word = readChannelWord(root);
+  if (word !== undefined) {
+    draft.channelWord = word;
+  }
+  draft.destinations = readDestinations(root, draft.correlationid);
+  const channels = readChannels(root);
+  const block = channels === undefined ? undefined : readBlock(channels, word);
+  const layers = [readLayer(root)];
+  const links = new Map<number, Smartlink>();
+  readSmartlinks(root, links);
+  const bodyMessage = readBodyMessage(root);
+  if (channels !== undefined) {
+    warnUnknown(channels, channelsKeys);
+    readSmartlinks(channels, links);
+  }
+  if (block !== undefined) {
+    layers.push(readLayer(block));
+    readSmartlinks(block, links);
+    readBlockParts(draft, block);
+  }
+  readContent(draft, bodyMessage, block);
+  applyLayers(draft, layers);
+  draft.smartlinks = links.size === 0 ? [] : [...links.values()];
+  if (draft.expiry !== undefined && draft.expiry <= context.now) {
+    root.faults.warn('', 'expiry', 'is past: the message fails at once with 7301');
+  }
+  return draft;
+}
+
+/**
+ * Checks and normalises a parsed body. All faults are collected; the first code of 7000, 7009, 7003, 7004 that has one
+ * decides. Whether templates, smartlinks, apps and threads exist is for the server to say. Never throws.
+ */
+export function parseMessagingRequest(body: unknown, context: MessagingContext): MessagingParseResult {
+  if (!isObject(body)) {
+    const message = `the body must be a JSON object, not ${kindOf(body)}`;
+    return { ok: false, code: '7000', details: [{ path: '', message }] };
+  }
+  const faults = new Faults();
+  const draft = readBody({ object: body, path: '', faults }, context);
+  if (faults.any) {
+    return { ok: false, ...faults.outcome() };
+  }
+  // Whatever of the mandatory parts could not be read has left a fault, so that all of them are here.
+  return { ok: true, request: draft as MessagingRequest, warnings: faults.warnings };
 }
