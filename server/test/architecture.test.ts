@@ -11,8 +11,8 @@ const rules: Rules = {
 };
 
 // A check that looked at nothing is green too. These are floors under what is there, raised as the project grows.
-const FILES_MIN = 15;
-const ARROWS_MIN = 15;
+const FILES_MIN = 40;
+const ARROWS_MIN = 80;
 
 function readSources(): SourceFile[] {
   return ['protocol', 'sdk', 'console', 'server', 'scripts'].flatMap((folder) =>
@@ -124,6 +124,7 @@ describe('a planted fault is seen:', () => {
       { path: 'server/src/http/admin/c.ts', text: "import { b } from '../../core/b.ts';\nimport f from 'fastify';\n" },
       { path: 'server/src/core/a.ts', text: "import { b } from '@carillon/protocol/b.ts';\nconst at = new Date(0);\n" },
       { path: 'server/src/queue/a.test.ts', text: "import { b } from '../store/sqlite/b.ts';\n" },
+      { path: 'server/src/config.test.ts', text: "import { b } from './config.ts';\n" },
       { path: 'server/test/e2e/a.test.ts', text: "import { b } from '@carillon/sdk/b.ts';\n" },
       { path: 'vitest.config.ts', text: 'export default {};\n' },
     ];

@@ -76,7 +76,9 @@ function placeOf(file: string, table: ImportTable): { unit: string; row: string 
   if (second !== '' && deeper.length > 0 && table.has(`${first}/*`)) {
     return { unit: `${first}/${second}`, row: `${first}/*` };
   }
-  return { unit: first, row: table.has(first) ? first : undefined };
+  // A test beside a file of the root (config.test.ts) goes with that file.
+  const unit = first.replace(/\.test\.ts$/u, '.ts');
+  return { unit, row: table.has(unit) ? unit : undefined };
 }
 
 const isTest = (file: string): boolean => file.endsWith('.test.ts') || /^server\/(?:test|bench)\//u.test(file);
