@@ -1,5 +1,4 @@
-// Installs what `npm start` and `npm test` need, once, and says nothing when there is nothing to do.
-// Plain JavaScript for Node 18 and newer: it runs before the packaged Node 26 is there.
+// Installs what `npm start` and `npm test` need, or says nothing. Plain JavaScript: Node 18 runs it, before 26 is there.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
