@@ -101,16 +101,17 @@ function readDestination(source: Source, bodyCorrelationid: string | undefined):
   return correlationid === undefined ? { identifiers } : { correlationid, identifiers };
 }
 
+function lengthOf(value: unknown): number {
+  return Array.isArray(value) ? value.length : 0;
+}
+
 /** How many identifiers a list of destinations names, right or wrong. */
 function countIdentifiers(list: readonly unknown[]): number {
   let count = 0;
   for (const item of list) {
     if (isObject(item)) {
-      for (const key of Object.keys(item)) {
-        const value = item[key];
-        const counts = key === 'customerid' || key === 'msisdn' || key === 'userid' || key === 'msisdn/customerid';
-        count += counts && Array.isArray(value) ? value.length : 0;
-      }
+      count += lengthOf(item['customerid']) + lengthOf(item['msisdn']) + lengthOf(item['userid']);
+      count += lengthOf(item['msisdn/customerid']);
     }
   }
   return count;

@@ -261,7 +261,8 @@ function readReply(source: Source): UpEvent {
   const id = readId(source, 'id', 'must be an id of the device, the same when it is sent again');
   const thread = readThreadId(source);
   const attachments = readAttachments(source);
-  if (attachments.length === 0) {
+  const attached = source.object['attachments'];
+  if (isAbsent(attached) || (Array.isArray(attached) && attached.length === 0)) {
     demand(source, 'message', 'must be the text of the reply where there is no attachment');
   }
   const message = readText(source, 'message', limits.textCharactersMax) ?? '';
