@@ -134,6 +134,9 @@ describe('forbidden addresses', () => {
     const fetch = client({ allowList: LOOPBACK, lookup: () => Promise.resolve(['127.0.0.1']) });
     expect(await fetch.send(post(`http://hooks.example:${port}/`))).toMatchObject({ ok: true, status: 200 });
     expect(seen).toEqual([`hooks.example:${port}`]);
+    // Nobody listens there: an answer would have come from another address than the one checked.
+    const elsewhere = client({ allowList: LOOPBACK, lookup: () => Promise.resolve(['127.0.0.9']) });
+    expect((await elsewhere.send(post(`http://hooks.example:${port}/`, { deadlineMs: 2_000 }))).ok).toBe(false);
   });
 
   it('tries the next checked address where the first does not answer', async () => {
@@ -315,20 +318,20 @@ describe('hostile answers', () => {
   });
 
   it('keeps its deadline while the name server hangs, and does not send afterwards', async () => {
-    const canaries = await startCanaries();
-    cleanups.push(() => canaries.close());
-    const answer = Promise.withResolvers<readonly string[]>();
-    const fetch = client({ allowList: LOOPBACK, lookup: () => answer.promise });
-    const url = `http://slow.example:${canaries.port}/`;
-    expect(await fetch.send(post(url, { deadlineMs: 50 }))).toMatchObject({ reason: 'timeout' });
-    answer.resolve(['127.0.0.1']);
-    const received: string[] = [];
+    const received: (string | undefined)[] = [];
     const live = await serveHttp((request, response) => {
-      received.push(request.url ?? '');
+      received.push(request.url);
       response.end();
     });
-    expect(await fetch.send(post(`${live}/later`))).toMatchObject({ ok: true });
-    expect(received).toEqual(['/later']);
+    const answer = Promise.withResolvers<readonly string[]>();
+    const fetch = client({ allowList: LOOPBACK, lookup: () => answer.promise, connectionsPerOriginMax: 1 });
+    const url = `http://slow.example:${new URL(live).port}`;
+    expect(await fetch.send(post(`${url}/first`, { deadlineMs: 50 }))).toMatchObject({ reason: 'timeout' });
+    // Waits behind the first one on the only connection.
+    const second = fetch.send(post(`${url}/second`));
+    answer.resolve(['127.0.0.1']);
+    expect(await second).toMatchObject({ ok: true, status: 200 });
+    expect(received).toEqual(['/second']);
   });
 
   it('ends connecting after its own bound', async () => {
@@ -364,6 +367,19 @@ describe('TLS', () => {
       expect(await tryTls(makeCertificate(signed), host)).toMatchObject({ ok: true, status: 200, bodyBytes: 5 });
     },
   );
+
+  it('names the server without a final dot, and an address not at all', async () => {
+    const names: unknown[] = [];
+    const server = createTlsServer(makeCertificate(signed), (request, response) => {
+      names.push('servername' in request.socket && request.socket.servername);
+      response.end();
+    });
+    const port = await serve(server);
+    const lookup = (): Promise<readonly string[]> => Promise.resolve(['127.0.0.1']);
+    const fetch = client({ allowList: LOOPBACK, lookup, certificateAuthorities: [authority.cert] });
+    for (const host of ['hooks.example.', '127.0.0.1']) await fetch.send(post(`https://${host}:${port}/`));
+    expect(names).toEqual(['hooks.example', false]);
+  });
 
   it.each([
     ['self-signed', { ...signed, issuer: undefined }, 'DEPTH_ZERO_SELF_SIGNED_CERT'],
@@ -484,6 +500,20 @@ describe('bounds and life cycle', () => {
     expect(await fetch.send(post(first))).toMatchObject({ ok: false, reason: 'busy' });
     answer();
     expect(await busy).toMatchObject({ ok: true });
+  });
+
+  it('gives no origin’s place to an address that is refused', async () => {
+    const ports = new Set<number | undefined>();
+    const url = await serveHttp((request, response) => {
+      ports.add(request.socket.remotePort);
+      response.end();
+    });
+    const options = { originsMax: 1, connectionsPerOriginMax: 1, idleTimeoutMs: 60_000 };
+    const fetch = client({ allowList: LOOPBACK, ...options });
+    expect(await fetch.send(post(url))).toMatchObject({ ok: true });
+    expect(await fetch.send(post('http://10.0.0.1/'))).toMatchObject({ reason: 'forbidden-address' });
+    expect(await fetch.send(post(url))).toMatchObject({ ok: true });
+    expect(ports.size).toBe(1);
   });
 
   it('obeys an abort signal, before and during the request', async () => {
