@@ -18,7 +18,13 @@ export interface DeviceIdentity {
 }
 
 export type TokenRefusal =
-  'malformed' | 'unknown-app' | 'bad-signature' | 'expired' | 'not-yet-valid' | 'bad-claims' | 'unavailable';
+  | 'malformed'
+  | 'unknown-app'
+  | 'bad-signature'
+  | 'expired'
+  | 'not-yet-valid'
+  | 'bad-claims'
+  | 'unavailable';
 
 export type TokenVerdict =
   | { readonly ok: true; readonly identity: DeviceIdentity }

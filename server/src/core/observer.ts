@@ -10,7 +10,12 @@ export interface Observer {
     readonly destinations: number;
     readonly ms: number;
   }): void;
-  requestRefused(event: { readonly serviceId: string | null; readonly code: string; readonly status: number; readonly ms: number }): void;
+  requestRefused(event: {
+    readonly serviceId: string | null;
+    readonly code: string;
+    readonly status: number;
+    readonly ms: number;
+  }): void;
   /** One commit of the writer. */
   committed(event: {
     readonly accepts: number;
@@ -23,7 +28,12 @@ export interface Observer {
   delivered(event: { readonly appId: string; readonly latencyMs: number }): void;
   /** A message was read, clicked, pressed, expired, recalled, failed. */
   settled(event: { readonly kind: string; readonly count: number }): void;
-  sessionOpened(event: { readonly appId: string; readonly protocol: 'mqtt4' | 'mqtt5'; readonly transport: 'tcp' | 'ws'; readonly present: boolean }): void;
+  sessionOpened(event: {
+    readonly appId: string;
+    readonly protocol: 'mqtt4' | 'mqtt5';
+    readonly transport: 'tcp' | 'ws';
+    readonly present: boolean;
+  }): void;
   sessionClosed(event: { readonly appId: string | null; readonly reason: string; readonly durationMs: number }): void;
   /** A CONNECT or a packet that was refused, with the reason. */
   deviceRefused(event: { readonly reason: string }): void;
@@ -39,7 +49,12 @@ export interface Observer {
   }): void;
   receiptSkipped(event: { readonly serviceId: string; readonly reason: 'no-url' | 'not-wanted' | 'disabled' }): void;
   linkVisited(event: { readonly outcome: 'open' | 'expired' | 'unknown'; readonly counted: boolean }): void;
-  adminChanged(event: { readonly tokenId: string; readonly action: string; readonly kind: string; readonly id: string }): void;
+  adminChanged(event: {
+    readonly tokenId: string;
+    readonly action: string;
+    readonly kind: string;
+    readonly id: string;
+  }): void;
   /** Something an operator should look at. */
   warning(event: { readonly what: string; readonly error?: unknown } & Readonly<Record<string, unknown>>): void;
 }

@@ -43,9 +43,7 @@ export interface AcceptDestination {
   readonly identifiers: readonly Identifier[];
 }
 
-export type ThreadChoice =
-  | { readonly id: string }
-  | { readonly type: ThreadType; readonly title: string };
+export type ThreadChoice = { readonly id: string } | { readonly type: ThreadType; readonly title: string };
 
 /** A smartlink used by a request: each recipient gets an own slug for it. */
 export interface LinkUse {
@@ -258,7 +256,17 @@ export class StoreUnavailable extends Error {
 
 // ---------------------------------------------------------------------------------------------- receipts
 
-export type ReceiptKind = 'submitted' | 'delivered' | 'read' | 'pressed' | 'clicked' | 'failed' | 'expired' | 'inbound';
+/** `inbound` and `postback` go to the inbound URL, the others to the notify URL. */
+export type ReceiptKind =
+  | 'submitted'
+  | 'delivered'
+  | 'read'
+  | 'pressed'
+  | 'clicked'
+  | 'failed'
+  | 'expired'
+  | 'inbound'
+  | 'postback';
 
 /** One POST that is due. */
 export interface ReceiptWork {
@@ -292,8 +300,11 @@ export interface ReceiptSource {
   readonly deviceid: string;
   /** Code of a failure; empty otherwise. */
   readonly code: string;
-  /** JSON text of the request's content, for labels of buttons and pushref; present for pressed and clicked. */
+  /** JSON text of the request's content, for labels of buttons and pushref; present for pressed, clicked and postback. */
   readonly content: string | null;
+  /** appId and userid for postback events; empty where no user was found. */
+  readonly appId: string;
+  readonly userid: string;
   readonly identifier: string | null;
   readonly url: string | null;
   readonly text: string | null;
@@ -306,14 +317,15 @@ export interface ReceiptAttempt {
   readonly ms: number;
 }
 
-export type ReceiptSettlement = { readonly work: ReceiptWork } & (
+export type ReceiptSettlement = { readonly work: ReceiptWork } &
   /** Taken (2xx), or not wanted (no URL, status switched off). */
-  | { readonly kind: 'done'; readonly attempt: ReceiptAttempt | null }
-  | { readonly kind: 'retry'; readonly at: number; readonly attempt: ReceiptAttempt }
-  /** Not tried: the one before it failed, or its lane is full. Costs no attempt. */
-  | { readonly kind: 'defer'; readonly at: number }
-  | { readonly kind: 'dead'; readonly attempt: ReceiptAttempt | null }
-);
+  (
+    | { readonly kind: 'done'; readonly attempt: ReceiptAttempt | null }
+    | { readonly kind: 'retry'; readonly at: number; readonly attempt: ReceiptAttempt }
+    /** Not tried: the one before it failed, or its lane is full. Costs no attempt. */
+    | { readonly kind: 'defer'; readonly at: number }
+    | { readonly kind: 'dead'; readonly attempt: ReceiptAttempt | null }
+  );
 
 /** A receipt that did not succeed at once, for people and for replay. */
 export interface ReceiptRecord {
@@ -417,11 +429,20 @@ export interface Store {
   /** What this device is still owed of one priority after a number: see {@link SessionOpened} for the rule. */
   readOwed(query: OwedQuery): Promise<readonly LogEntry[]>;
   findUser(appId: string, userid: string): Promise<UserKey | null>;
-  /** Marks the device as subscribed, with the head at that moment as its base if it had none. */
-  subscribe(user: UserKey, device: DeviceKey): Promise<{ readonly base: number; readonly head: number }>;
+  /**
+   * Marks the device as subscribed, with the head at that moment as its base if it had none.
+   * `purgedTo`: some entry up to this number is gone for good; a position below it cannot be continued.
+   */
+  subscribe(
+    user: UserKey,
+    device: DeviceKey,
+  ): Promise<{ readonly base: number; readonly head: number; readonly purgedTo: number }>;
 
   // Chores, each in small steps; `more` asks for another one soon.
-  expireDue(now: number, limit: number): Promise<{ readonly expired: number; readonly more: boolean; readonly nextAt: number | null }>;
+  expireDue(
+    now: number,
+    limit: number,
+  ): Promise<{ readonly expired: number; readonly more: boolean; readonly nextAt: number | null }>;
   purge(now: number, limit: number): Promise<{ readonly purged: number; readonly more: boolean }>;
 
   // Receipts
@@ -438,20 +459,44 @@ export interface Store {
 
   // Smartlinks
   /** `count`: whether this visit counts as a click. Records the click of the recipient too. */
-  visitLink(slug: string, visit: { now: number; count: boolean }): Promise<
+  visitLink(
+    slug: string,
+    visit: { now: number; count: boolean },
+  ): Promise<
     { readonly kind: 'open'; readonly url: string } | { readonly kind: 'expired' } | { readonly kind: 'unknown' }
   >;
-  linkFigures(linkid: string): Promise<{ readonly minted: number; readonly visits: number; readonly recipients: number }>;
+  linkFigures(
+    linkid: string,
+  ): Promise<{ readonly minted: number; readonly visits: number; readonly recipients: number }>;
 
   // Threads and people
   createThread(thread: Omit<Thread, 'createdAt' | 'updatedAt'>, now: number): Promise<Thread>;
   getThread(appId: string, id: string): Promise<Thread | null>;
-  listThreads(query: { appId: string; user: UserKey | null; start: number; limit: number }): Promise<{ total: number; threads: readonly Thread[] }>;
+  listThreads(query: {
+    appId: string;
+    user: UserKey | null;
+    start: number;
+    limit: number;
+  }): Promise<{ total: number; threads: readonly Thread[] }>;
   /** Also tells the linked users' devices. */
-  updateThread(appId: string, id: string, patch: ThreadPatch, now: number): Promise<{ thread: Thread; entries: readonly LogEntry[] } | null>;
-  threadMessages(query: { user: UserKey; threadId: string; start: number; limit: number }): Promise<{ total: number; messages: readonly ThreadMessage[] }>;
-  putProfile(profile: Omit<Profile, 'createdAt'>, now: number): Promise<
-    { readonly kind: 'ok'; readonly entries: readonly LogEntry[] } | { readonly kind: 'taken'; readonly field: 'customerid' | 'msisdn' }
+  updateThread(
+    appId: string,
+    id: string,
+    patch: ThreadPatch,
+    now: number,
+  ): Promise<{ thread: Thread; entries: readonly LogEntry[] } | null>;
+  threadMessages(query: {
+    user: UserKey;
+    threadId: string;
+    start: number;
+    limit: number;
+  }): Promise<{ total: number; messages: readonly ThreadMessage[] }>;
+  putProfile(
+    profile: Omit<Profile, 'createdAt'>,
+    now: number,
+  ): Promise<
+    | { readonly kind: 'ok'; readonly entries: readonly LogEntry[] }
+    | { readonly kind: 'taken'; readonly field: 'customerid' | 'msisdn' }
   >;
   getProfile(appId: string, userid: string): Promise<Profile | null>;
   listProfiles(appId: string, cursor: string | null, limit: number): Promise<Page<Profile>>;
@@ -461,7 +506,10 @@ export interface Store {
   // Provisioning
   getObject<Kind extends ObjectKind>(kind: Kind, id: string): Promise<Objects[Kind] | null>;
   /** `clientId: null` lists across clients. In order of id. */
-  listObjects<Kind extends ObjectKind>(kind: Kind, query: { clientId: string | null; cursor: string | null; limit: number }): Promise<Page<Objects[Kind]>>;
+  listObjects<Kind extends ObjectKind>(
+    kind: Kind,
+    query: { clientId: string | null; cursor: string | null; limit: number },
+  ): Promise<Page<Objects[Kind]>>;
   /** Makes or replaces, several at once; `create` refuses an id that exists (false: nothing was written). */
   putObjects(objects: readonly StoredObject[], mode: 'create' | 'replace'): Promise<boolean>;
   deleteObject(kind: ObjectKind, id: string): Promise<boolean>;

@@ -2,7 +2,8 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parseTemplate, renderTemplate } from './template.ts';
 
-const render = (text: string, parameters: Record<string, string>) => renderTemplate(parseTemplate(text), parameters);
+const render = (text: string, parameters: Record<string, string>) =>
+  renderTemplate(parseTemplate(text), parameters, 10_000_000);
 
 describe('templates', () => {
   it('puts every parameter in its place', () => {
@@ -76,6 +77,13 @@ describe('templates', () => {
         expect(render(template + tail, parameters)).toEqual({ ok: true, text: expected + tail });
       }),
     );
+  });
+
+  it('stops at the length allowed, however often a large value is named', () => {
+    const template = parseTemplate('${a}'.repeat(1_000));
+    expect(renderTemplate(template, { a: 'x'.repeat(1_000_000) }, 32_768)).toEqual({ ok: false, missing: [] });
+    expect(renderTemplate(template, { a: 'x'.repeat(10) }, 10_000)).toMatchObject({ ok: true });
+    expect(renderTemplate(template, { a: 'x'.repeat(10) }, 9_999)).toEqual({ ok: false, missing: [] });
   });
 
   it('is linear: a long text with 10,000 parameters renders at once', () => {

@@ -11,7 +11,7 @@ export interface ParsedTemplate {
 
 export type RenderResult =
   | { readonly ok: true; readonly text: string }
-  /** Names the template asks for and nobody gave, each once. */
+  /** `missing`: names the template asks for and nobody gave, each once; empty: the text would be too long. */
   | { readonly ok: false; readonly missing: readonly string[] };
 
 /** Anything between `${` and the next `}` that is not itself a brace or a dollar; blanks around it do not count. */
@@ -33,13 +33,21 @@ export function parseTemplate(text: string): ParsedTemplate {
   return { texts, names };
 }
 
-/** Puts the values in. Own properties alone count, so `${constructor}` finds nothing that was not given. */
-export function renderTemplate(template: ParsedTemplate, parameters: Readonly<Record<string, string>>): RenderResult {
-  const missing = new Set<string>();
+/**
+ * Puts the values in. Own properties alone count, so `${constructor}` finds nothing that was not given. Stops as soon as
+ * the text has more than `lengthMax` UTF-16 units: a large value named a thousand times must not fill the memory.
+ */
+export function renderTemplate(
+  template: ParsedTemplate,
+  parameters: Readonly<Record<string, string>>,
+  lengthMax: number,
+): RenderResult {
+  const missing = template.names.filter((name) => !Object.hasOwn(parameters, name));
+  if (missing.length > 0) return { ok: false, missing: [...new Set(missing)] };
   let text = template.texts[0] ?? '';
   for (const [index, name] of template.names.entries()) {
-    if (Object.hasOwn(parameters, name)) text += parameters[name] + (template.texts[index + 1] ?? '');
-    else missing.add(name);
+    if (text.length > lengthMax) break;
+    text += `${parameters[name]}${template.texts[index + 1] ?? ''}`;
   }
-  return missing.size === 0 ? { ok: true, text } : { ok: false, missing: [...missing] };
+  return text.length > lengthMax ? { ok: false, missing: [] } : { ok: true, text };
 }

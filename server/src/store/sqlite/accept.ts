@@ -1,0 +1,296 @@
+import { STATE } from '../../core/delivery-state.ts';
+import { newSlug } from '../../core/links.ts';
+import type { AcceptResult, AcceptUnit, LogEntry, RequestContent, ThreadChoice, UserKey } from '../../core/ports.ts';
+import { encodeMembers } from './requests.ts';
+import type { Member } from './requests.ts';
+import type { State, ThreadRef } from './state.ts';
+import type { Threads } from './threads.ts';
+import type { UserState } from './users.ts';
+
+const UNKNOWN_PROFILE = '7105';
+const UNKNOWN_THREAD = '7312';
+const EXPIRED = '7301';
+
+type Value = string | number | null;
+
+/** Rows of one commit, written together. */
+export class AcceptRows {
+  readonly requests: Value[] = [];
+  readonly log: Value[] = [];
+  readonly links: Value[] = [];
+  readonly correlations: Value[] = [];
+
+  flush(state: State): void {
+    const { db } = state;
+    db.insertMany(
+      'INSERT INTO requests (id, uid, client, service, app, accepted, expiry, priority, word, notify_url, callback, content, members)',
+      13,
+      this.requests,
+    );
+    db.insertMany(
+      'INSERT INTO log (user, n, request, destination, member, priority, state, thread, detail)',
+      9,
+      this.log,
+    );
+    db.insertMany('INSERT INTO links (slug, linkid, url, request, user, n, expires)', 7, this.links);
+    db.insertMany(
+      'INSERT OR IGNORE INTO correlations (service, correlationid, request, destination)',
+      4,
+      this.correlations,
+    );
+    for (const rows of [this.requests, this.log, this.links, this.correlations]) rows.length = 0;
+  }
+}
+
+interface Target {
+  readonly destination: number;
+  readonly correlationid: string | null;
+  readonly identifier: AcceptUnit['destinations'][number]['identifiers'][number];
+}
+
+/**
+ * Accepts one request: who it is for, their numbers, its rows. Writes nothing when it answers `full` or `repeated`.
+ * The rows of many requests go into few statements, so what this adds is seen by reads after {@link AcceptRows.flush}.
+ */
+export class Accept {
+  private readonly state: State;
+  private readonly threads: Threads;
+
+  constructor(state: State, threads: Threads) {
+    this.state = state;
+    this.threads = threads;
+  }
+
+  accept(unit: AcceptUnit, rows: AcceptRows): AcceptResult {
+    const repeated = this.repeated(unit, rows);
+    if (repeated !== null) return repeated;
+    const failure = this.commonFailure(unit);
+    if (failure === null) {
+      const bound = this.boundReached(unit, rows);
+      if (bound !== null) return { kind: 'full', bound };
+    }
+    const content = this.content(unit);
+    const members: Member[] = [];
+    const entries: LogEntry[] = [];
+    for (let index = 0; index < unit.destinations.length; index += 1) {
+      this.acceptDestination({ unit, index, failure, content, members, entries, rows });
+    }
+    this.writeRequest(unit, content, members, rows);
+    this.countLinks(unit, entries.length);
+    return { kind: 'accepted', entries };
+  }
+
+  private repeated(unit: AcceptUnit, rows: AcceptRows): AcceptResult | null {
+    if (unit.idempotency === null) return null;
+    const { key, bodyHash, answer, expiresAt } = unit.idempotency;
+    const { db } = this.state;
+    const row = db.get(
+      'SELECT hash, answer FROM idempotency WHERE service = ? AND key = ? AND expires > ?',
+      unit.serviceId,
+      key,
+      unit.acceptedAt,
+    );
+    if (row !== undefined) {
+      return { kind: 'repeated', answer: row['hash'] === bodyHash ? String(row['answer']) : null };
+    }
+    // Only of an accepted request: a `full` one may be tried again.
+    if (this.commonFailure(unit) === null && this.boundReached(unit, rows) !== null) return null;
+    db.run(
+      'INSERT OR REPLACE INTO idempotency (service, key, hash, answer, expires) VALUES (?, ?, ?, ?, ?)',
+      unit.serviceId,
+      key,
+      bodyHash,
+      answer,
+      expiresAt,
+    );
+    return null;
+  }
+
+  /** What makes every identifier of the request fail alike. */
+  private commonFailure(unit: AcceptUnit): string | null {
+    if (unit.expiry <= unit.acceptedAt) return EXPIRED;
+    if ('id' in unit.thread && this.threads.openById(unit.appId, unit.thread.id) === null) return UNKNOWN_THREAD;
+    return null;
+  }
+
+  private boundReached(unit: AcceptUnit, rows: AcceptRows): 'user' | 'total' | null {
+    const adds = new Map<UserKey, { state: UserState; count: number }>();
+    let total = 0;
+    for (const destination of unit.destinations) {
+      for (const identifier of destination.identifiers) {
+        total += 1;
+        const state = this.state.users.find(unit.appId, identifier);
+        if (state === null) continue;
+        const present = adds.get(state.id);
+        if (present === undefined) adds.set(state.id, { state, count: 1 });
+        else present.count += 1;
+      }
+    }
+    if (this.state.waiting() + total > unit.waitingTotalMax) return 'total';
+    const beforeCount = (): void => rows.flush(this.state);
+    for (const { state, count } of adds.values()) {
+      if (this.state.users.wouldExceed(state, { added: count, max: unit.waitingPerUserMax, beforeCount }))
+        return 'user';
+    }
+    return null;
+  }
+
+  private content(unit: AcceptUnit): RequestContent {
+    const content: RequestContent = {
+      key: this.state.requests.newKey(),
+      uid: unit.uid,
+      serviceId: unit.serviceId,
+      appId: unit.appId,
+      acceptedAt: unit.acceptedAt,
+      expiry: unit.expiry,
+      priority: unit.priority,
+      content: unit.content,
+    };
+    this.state.requests.remember(content);
+    return content;
+  }
+
+  private acceptDestination(work: {
+    unit: AcceptUnit;
+    index: number;
+    failure: string | null;
+    content: RequestContent;
+    members: Member[];
+    entries: LogEntry[];
+    rows: AcceptRows;
+  }): void {
+    const { unit, index, failure, members, rows, content } = work;
+    const destination = unit.destinations[index];
+    if (destination === undefined) return;
+    if (destination.correlationid !== null) {
+      rows.correlations.push(unit.serviceId, destination.correlationid, content.key, index);
+    }
+    // Only objects with several identifiers can name one user twice.
+    const numbers = destination.identifiers.length > 1 ? new Map<UserKey, number>() : null;
+    for (const identifier of destination.identifiers) {
+      const target: Target = { destination: index, correlationid: destination.correlationid, identifier };
+      if (failure !== null) {
+        members.push(failed(target, failure));
+        continue;
+      }
+      const user = this.state.users.findOrMake(unit.appId, identifier, unit.acceptedAt);
+      if (user === null) {
+        members.push(failed(target, UNKNOWN_PROFILE));
+        continue;
+      }
+      const present = numbers?.get(user.id);
+      const n = present ?? this.append(work, target, user);
+      numbers?.set(user.id, n);
+      members.push({
+        destination: index,
+        correlationid: target.correlationid,
+        type: identifier.type,
+        value: identifier.value,
+        user: user.id,
+        n,
+        code: null,
+        shared: present !== undefined,
+      });
+    }
+  }
+
+  /** The next number of the user's log, given to this message. */
+  private append(
+    work: { unit: AcceptUnit; content: RequestContent; members: Member[]; entries: LogEntry[]; rows: AcceptRows },
+    target: Target,
+    user: UserState,
+  ): number {
+    const { unit, content, rows } = work;
+    const n = this.state.users.head(user) + 1;
+    user.head = n;
+    this.state.countWaiting(user.id, 1);
+    const thread = this.thread(unit, unit.thread, user.id);
+    const links = unit.links.length === 0 ? null : this.mint(work, user.id, n);
+    rows.log.push(
+      user.id,
+      n,
+      content.key,
+      target.destination,
+      work.members.length,
+      unit.priority,
+      STATE.queued,
+      thread.key,
+      links === null ? null : JSON.stringify({ links }),
+    );
+    work.entries.push({
+      user: user.id,
+      n,
+      priority: unit.priority,
+      state: STATE.queued,
+      message: { content, destination: target.destination, thread, links },
+      event: null,
+    });
+    return n;
+  }
+
+  private thread(unit: AcceptUnit, choice: ThreadChoice, user: UserKey): ThreadRef {
+    if ('id' in choice) {
+      const thread = this.threads.openById(unit.appId, choice.id);
+      if (thread === null) throw new Error(`thread ${choice.id} closed within a commit`);
+      this.threads.link(user, thread);
+      return thread;
+    }
+    return this.threads.own({ user, app: unit.appId, service: unit.serviceId, ...choice, now: unit.acceptedAt });
+  }
+
+  private mint(
+    work: { unit: AcceptUnit; content: RequestContent; rows: AcceptRows },
+    user: UserKey,
+    n: number,
+  ): Record<string, string> {
+    const links: Record<string, string> = {};
+    for (const link of work.unit.links) {
+      const slug = newSlug(this.state.random);
+      links[link.linkid] = slug;
+      work.rows.links.push(slug, link.linkid, link.url, work.content.key, user, n, link.expiresAt);
+    }
+    return links;
+  }
+
+  private writeRequest(unit: AcceptUnit, content: RequestContent, members: readonly Member[], rows: AcceptRows): void {
+    rows.requests.push(
+      content.key,
+      unit.uid,
+      unit.clientId,
+      unit.serviceId,
+      unit.appId,
+      unit.acceptedAt,
+      unit.expiry,
+      unit.priority,
+      unit.channelWord,
+      unit.notifyUrl,
+      unit.callbackData,
+      unit.content,
+      encodeMembers(members),
+    );
+    this.state.feed('submitted', { request: content.key, at: unit.acceptedAt });
+  }
+
+  private countLinks(unit: AcceptUnit, recipients: number): void {
+    for (const link of unit.links) {
+      this.state.db.run(
+        'INSERT INTO link_figures (linkid, minted, visits, recipients) VALUES (?, ?, 0, 0) ON CONFLICT (linkid) DO UPDATE SET minted = minted + excluded.minted',
+        link.linkid,
+        recipients,
+      );
+    }
+  }
+}
+
+function failed(target: Target, code: string): Member {
+  return {
+    destination: target.destination,
+    correlationid: target.correlationid,
+    type: target.identifier.type,
+    value: target.identifier.value,
+    user: null,
+    n: null,
+    code,
+    shared: false,
+  };
+}

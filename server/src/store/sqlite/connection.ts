@@ -1,0 +1,221 @@
+import { chmodSync, existsSync } from 'node:fs';
+import { backup as sqliteBackup, DatabaseSync } from 'node:sqlite';
+import type { SQLInputValue, StatementSync } from 'node:sqlite';
+import { StoreUnavailable } from '../../core/ports.ts';
+import { MIGRATIONS } from './schema.ts';
+
+/** Below it a WAL reset could corrupt a database with two connections (fixed in 3.51.3). */
+const SQLITE_VERSION_MIN = '3.51.3';
+/** Checkpointing every 1,000 pages kept the p99 of a 1,000-destination commit at 24 ms against 40 at 10,000. */
+const CHECKPOINT_PAGES = 1000;
+const CACHE_KIB = 65_536;
+const BUSY_MS = 5000;
+
+/** Primary result codes after which the handle is not trusted again: IOERR 10, CORRUPT 11, NOTADB 26. */
+const BROKEN_CODES = new Set([10, 11, 26]);
+/** BUSY 5, LOCKED 6, NOMEM 7, READONLY 8, FULL 13, CANTOPEN 14: refused, but the handle is sound. */
+const REFUSED_CODES = new Set([5, 6, 7, 8, 13, 14]);
+
+/** A row as node:sqlite gives it. */
+export type Row = Record<string, string | number | null>;
+
+/**
+ * One connection to one file: WAL and FULL, so that a commit that returned is on the disk. After an I/O error the
+ * handle is closed and opened anew before the next use: a second fsync on it could falsely succeed.
+ */
+export class Connection {
+  private readonly path: string;
+  private readonly onReopen: () => void;
+  private handle: DatabaseSync | null;
+  private readonly statements = new Map<string, StatementSync>();
+  private readonly inserts = new Map<string, string>();
+  private inTransaction = false;
+
+  /** `onReopen` must drop whatever was derived from the file: it is called after a failed transaction too. */
+  constructor(path: string, onReopen: () => void) {
+    this.path = path;
+    this.onReopen = onReopen;
+    this.handle = open(path);
+    migrate(this.handle);
+  }
+
+  /** The prepared statement of a text; prepared once per connection. */
+  sql(text: string): StatementSync {
+    const known = this.statements.get(text);
+    if (known !== undefined) return known;
+    const statement = this.open().prepare(text);
+    this.statements.set(text, statement);
+    return statement;
+  }
+
+  get(text: string, ...values: SQLInputValue[]): Row | undefined {
+    return this.sql(text).get(...values) as Row | undefined;
+  }
+
+  all(text: string, ...values: SQLInputValue[]): Row[] {
+    return this.sql(text).all(...values) as Row[];
+  }
+
+  /** Rows changed. */
+  run(text: string, ...values: SQLInputValue[]): number {
+    return Number(this.sql(text).run(...values).changes);
+  }
+
+  /**
+   * Many rows in few statements: `values` holds them one after the other. Half the cost of a statement per row.
+   * `head` is `INSERT INTO t (a, b)` with `columns` columns.
+   */
+  insertMany(head: string, columns: number, values: SQLInputValue[]): void {
+    let start = 0;
+    for (const rows of [64, 8, 1]) {
+      const width = rows * columns;
+      while (values.length - start >= width) {
+        this.sql(this.insertText(head, columns, rows)).run(...values.slice(start, start + width));
+        start += width;
+      }
+    }
+  }
+
+  private insertText(head: string, columns: number, rows: number): string {
+    const key = `${rows} ${head}`;
+    const known = this.inserts.get(key);
+    if (known !== undefined) return known;
+    const tuple = `(${Array.from({ length: columns }, () => '?').join(',')})`;
+    const text = `${head} VALUES ${Array.from({ length: rows }, () => tuple).join(',')}`;
+    this.inserts.set(key, text);
+    return text;
+  }
+
+  /** All or nothing, synced when it returns. Throws StoreUnavailable where the disk refused; other errors are bugs. */
+  transaction<Result>(work: () => Result): Result {
+    if (this.inTransaction) throw new Error('a transaction within a transaction');
+    this.attempt(() => this.sql('BEGIN IMMEDIATE').run());
+    this.inTransaction = true;
+    try {
+      const result = work();
+      this.sql('COMMIT').run();
+      return result;
+    } catch (error) {
+      this.rollback();
+      throw this.explain(error);
+    } finally {
+      this.inTransaction = false;
+    }
+  }
+
+  /** Runs a read outside a transaction with the same handling of errors. */
+  attempt<Result>(work: () => Result): Result {
+    try {
+      return work();
+    } catch (error) {
+      throw this.explain(error);
+    }
+  }
+
+  private rollback(): void {
+    try {
+      if (this.handle?.isTransaction === true) this.sql('ROLLBACK').run();
+    } catch {
+      // What cannot be rolled back is closed: SQLite rolls it back when the file is next opened.
+      this.drop();
+    }
+    this.onReopen();
+  }
+
+  private explain(error: unknown): unknown {
+    const code = primaryCode(error);
+    if (code === null) return error;
+    if (BROKEN_CODES.has(code)) this.drop();
+    if (!BROKEN_CODES.has(code) && !REFUSED_CODES.has(code)) return error;
+    return new StoreUnavailable(`the database refused: ${(error as Error).message}`, { cause: error });
+  }
+
+  private drop(): void {
+    const handle = this.handle;
+    this.handle = null;
+    this.statements.clear();
+    try {
+      handle?.close();
+    } catch {
+      // Nothing more can be done for it; the file is opened anew.
+    }
+    this.onReopen();
+  }
+
+  private open(): DatabaseSync {
+    if (this.handle === null) {
+      if (this.path === ':memory:') throw new StoreUnavailable('the database in memory is closed');
+      this.handle = open(this.path);
+    }
+    return this.handle;
+  }
+
+  async backup(path: string, onProgress?: (share: number) => void): Promise<void> {
+    await sqliteBackup(this.open(), path, {
+      rate: 1000,
+      progress: ({ totalPages, remainingPages }) => {
+        onProgress?.(totalPages === 0 ? 1 : 1 - remainingPages / totalPages);
+      },
+    });
+    chmodSync(path, 0o600);
+  }
+
+  close(): void {
+    const handle = this.handle;
+    this.handle = null;
+    this.statements.clear();
+    handle?.close();
+  }
+}
+
+function primaryCode(error: unknown): number | null {
+  const code = (error as { errcode?: unknown } | null)?.errcode;
+  return typeof code === 'number' ? code & 0xff : null;
+}
+
+function open(path: string): DatabaseSync {
+  const isNew = path !== ':memory:' && !existsSync(path);
+  const handle = new DatabaseSync(path, { timeout: BUSY_MS });
+  if (isNew) chmodSync(path, 0o600);
+  checkVersion(handle);
+  handle.exec('PRAGMA journal_mode = WAL');
+  handle.exec('PRAGMA synchronous = FULL');
+  handle.exec(`PRAGMA wal_autocheckpoint = ${CHECKPOINT_PAGES}`);
+  handle.exec(`PRAGMA cache_size = -${CACHE_KIB}`);
+  handle.exec('PRAGMA mmap_size = 0');
+  handle.exec('PRAGMA trusted_schema = OFF');
+  handle.exec('PRAGMA cell_size_check = ON');
+  handle.exec('PRAGMA temp_store = MEMORY');
+  return handle;
+}
+
+function checkVersion(handle: DatabaseSync): void {
+  const row = handle.prepare('SELECT sqlite_version() AS version').get() as Row;
+  const number = (text: string): number => text.split('.').reduce((sum, part) => sum * 1000 + Number(part), 0);
+  if (number(String(row['version'])) < number(SQLITE_VERSION_MIN)) {
+    throw new Error(
+      `SQLite ${String(row['version'])} can corrupt a database (its WAL-reset bug): this needs ${SQLITE_VERSION_MIN} or newer`,
+    );
+  }
+}
+
+function migrate(handle: DatabaseSync): void {
+  const row = handle.prepare('PRAGMA user_version').get() as Row;
+  const present = Number(row['user_version']);
+  if (present > MIGRATIONS.length) {
+    throw new Error(
+      `the database has version ${present}, this program knows ${MIGRATIONS.length}: start the newer program, or restore a backup`,
+    );
+  }
+  for (let version = present; version < MIGRATIONS.length; version += 1) {
+    handle.exec('BEGIN IMMEDIATE');
+    try {
+      handle.exec(MIGRATIONS[version] ?? '');
+      handle.exec(`PRAGMA user_version = ${version + 1}`);
+      handle.exec('COMMIT');
+    } catch (error) {
+      handle.exec('ROLLBACK');
+      throw error;
+    }
+  }
+}

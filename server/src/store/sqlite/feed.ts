@@ -1,0 +1,182 @@
+import type { InboundEvent } from '@carillon/protocol/inbound.ts';
+import type { ReceiptKind, ReceiptSource, UserKey } from '../../core/ports.ts';
+import { transidOf } from '../../core/transid.ts';
+import { Lru } from '../../lib/lru.ts';
+import type { Row } from './connection.ts';
+import type { Member, RequestRecord } from './requests.ts';
+import { FEED_KINDS } from './state.ts';
+import type { FeedKind, State } from './state.ts';
+
+const DEVICES_CACHED_MAX = 50_000;
+
+/** A receipt as the feed tells it, before it has a lease. */
+export interface FeedWork {
+  readonly id: string;
+  readonly seq: number;
+  /** Rank among the receipts of one message: what comes first has the smaller one. */
+  readonly rank: number;
+  readonly client: string;
+  readonly kind: ReceiptKind;
+  readonly serviceId: string;
+  readonly url: string | null;
+  readonly orderKey: string;
+  readonly at: number;
+  readonly facts: ReceiptSource | null;
+  readonly inbound: InboundEvent | null;
+}
+
+interface MessagePlace {
+  readonly record: RequestRecord;
+  readonly member: Member;
+  readonly index: number;
+}
+
+/** Turns rows of the feed into receipts: one row for a request is one receipt per identifier. */
+export class FeedReader {
+  private readonly state: State;
+  private readonly devices = new Lru<number, string>(DEVICES_CACHED_MAX);
+
+  constructor(state: State) {
+    this.state = state;
+    state.onReset(() => this.devices.clear());
+  }
+
+  works(row: Row): FeedWork[] {
+    const kind = FEED_KINDS[Number(row['kind'])];
+    if (kind === undefined) throw new Error(`the feed has a row of unknown kind ${String(row['kind'])}`);
+    if (kind === 'submitted') return this.submitted(row);
+    if (kind === 'inbound') return this.inbound(row);
+    const place = this.place(Number(row['user']), Number(row['n']));
+    // Purged or erased since: nobody can be told about it any more.
+    return place === null ? [] : [this.work(row, place, kind)];
+  }
+
+  /** Submitted for every identifier, and at once the failure of those that could not be routed. */
+  private submitted(row: Row): FeedWork[] {
+    const record = this.state.requests.record(Number(row['request']));
+    if (record === null) return [];
+    const works: FeedWork[] = [];
+    record.members.forEach((member, index) => {
+      if (member.shared) return;
+      const place = { record, member, index };
+      works.push(this.work(row, place, 'submitted'));
+      if (member.code !== null) works.push(this.work(row, place, 'failed', member.code));
+    });
+    return works;
+  }
+
+  private work(row: Row, place: MessagePlace, kind: Exclude<FeedKind, 'inbound'>, failure?: string): FeedWork {
+    const { record, member, index } = place;
+    const transid = transidOf(record.uid, member.destination);
+    const seq = Number(row['seq']);
+    // Presses may be many; every other state is told once, so its name alone is its id.
+    const suffix = kind === 'pressed' || kind === 'postback' ? `.${seq}` : '';
+    return {
+      id: `${transid}.${index}.${kind}${suffix}`,
+      seq,
+      // One row can give two receipts of a message: Submitted and, behind it, the failure.
+      rank: seq * 2 + (failure === undefined ? 0 : 1),
+      client: record.client,
+      kind,
+      serviceId: record.service,
+      url: kind === 'postback' ? null : record.notifyUrl,
+      orderKey: `${kind === 'postback' ? 'postback ' : ''}${transid}.${index}`,
+      at: Number(row['at']),
+      facts: this.facts(row, place, { kind, transid, code: failure ?? this.code(kind, row) }),
+      inbound: null,
+    };
+  }
+
+  private code(kind: FeedKind, row: Row): string {
+    if (kind === 'expired') return '7301';
+    return kind === 'failed' ? String(row['detail'] ?? '7011') : '';
+  }
+
+  private facts(
+    row: Row,
+    place: MessagePlace,
+    about: { kind: FeedKind; transid: string; code: string },
+  ): ReceiptSource {
+    const { record, member } = place;
+    const isInteraction = about.kind === 'pressed' || about.kind === 'clicked' || about.kind === 'postback';
+    const detail = isInteraction
+      ? (JSON.parse(String(row['detail'] ?? '{}')) as {
+          identifier?: string | null;
+          url?: string | null;
+          text?: string | null;
+        })
+      : {};
+    return {
+      transid: about.transid,
+      correlationid: member.correlationid,
+      callbackData: record.callback,
+      channelWord: record.word,
+      destination: member.value,
+      destinationType: member.type,
+      deviceid: row['device'] === null ? '' : this.deviceid(Number(row['device'])),
+      code: about.code,
+      content: isInteraction ? this.state.requests.content(record.key).content : null,
+      appId: record.app,
+      userid: isInteraction && member.user !== null ? this.userid(Number(row['user'])) : '',
+      identifier: detail.identifier ?? null,
+      url: detail.url ?? null,
+      text: detail.text ?? null,
+    };
+  }
+
+  private inbound(row: Row): FeedWork[] {
+    const { service, event } = JSON.parse(String(row['detail'])) as { service: string | null; event: InboundEvent };
+    const user = Number(row['user']);
+    const app = this.state.users.byKey(user).app;
+    const serviceId = service ?? this.serviceOf(app);
+    if (serviceId === null) return [];
+    const owner = this.state.db.get("SELECT client FROM objects WHERE kind = 'service' AND id = ?", serviceId);
+    const seq = Number(row['seq']);
+    return [
+      {
+        id: `inbound.${event.tid}.${event.event}.${seq}`,
+        seq,
+        rank: seq * 2,
+        client: String(owner?.['client'] ?? ''),
+        kind: 'inbound',
+        serviceId,
+        url: null,
+        orderKey: `inbound ${user}`,
+        at: Number(row['at']),
+        facts: null,
+        inbound: event,
+      },
+    ];
+  }
+
+  /** A thread made without a service (by the app's own secret): the first service of the app that listens. */
+  private serviceOf(app: string): string | null {
+    const row = this.state.db.get(
+      "SELECT id FROM objects WHERE kind = 'service' AND json_extract(body, '$.appId') = ? AND json_extract(body, '$.inboundUrl') IS NOT NULL ORDER BY id LIMIT 1",
+      app,
+    );
+    return row === undefined ? null : String(row['id']);
+  }
+
+  private place(user: UserKey, n: number): MessagePlace | null {
+    const row = this.state.db.get('SELECT request, member FROM log WHERE user = ? AND n = ?', user, n);
+    if (row === undefined || row['request'] === null) return null;
+    const record = this.state.requests.record(Number(row['request']));
+    const index = Number(row['member']);
+    const member = record?.members[index];
+    return record === null || member === undefined ? null : { record, member, index };
+  }
+
+  deviceid(device: number): string {
+    const known = this.devices.get(device);
+    if (known !== undefined) return known;
+    const row = this.state.db.get('SELECT deviceid FROM devices WHERE id = ?', device);
+    const deviceid = String(row?.['deviceid'] ?? '');
+    this.devices.set(device, deviceid);
+    return deviceid;
+  }
+
+  private userid(user: UserKey): string {
+    return String(this.state.db.get('SELECT userid FROM users WHERE id = ?', user)?.['userid'] ?? '');
+  }
+}

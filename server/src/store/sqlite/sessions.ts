@@ -1,0 +1,171 @@
+import type {
+  DeviceKey,
+  LogEntry,
+  OwedQuery,
+  SessionClose,
+  SessionOpen,
+  SessionOpened,
+  UserKey,
+} from '../../core/ports.ts';
+import type { Row } from './connection.ts';
+import type { People } from './people.ts';
+import { LOG_COLUMNS } from './state.ts';
+import type { State } from './state.ts';
+import type { UserState } from './users.ts';
+
+const NOTHING_KEPT =
+  'INSERT INTO devices (user, deviceid, keep_ms, until, subscribed, base, floor, seen) VALUES (?, ?, ?, NULL, 0, NULL, ?, ?)';
+
+/** Devices and what each is owed. */
+export class Sessions {
+  private readonly state: State;
+  private readonly people: People;
+
+  constructor(state: State, people: People) {
+    this.state = state;
+    this.people = people;
+  }
+
+  open(session: SessionOpen): SessionOpened {
+    const { db, users } = this.state;
+    const made = users.findOrMake(session.appId, { type: 'userid', value: session.userid }, session.at);
+    if (made === null) throw new Error('a userid always finds or makes a user');
+    const entries = this.people.claim(made.id, session.appId, session);
+    // Claims may have dropped what was cached of the user.
+    const user = users.byKey(made.id, session.appId);
+    const row = db.get('SELECT * FROM devices WHERE user = ? AND deviceid = ?', user.id, session.deviceid);
+    const head = users.head(user);
+    if (row !== undefined && !session.clean && isKept(row, session.at)) return this.resume(session, user, row, entries);
+    const floor = this.firstWaiting(user, head) - 1;
+    const device = row === undefined ? this.insert(session, user.id, floor) : this.restart(session, row, floor);
+    return { user: user.id, device, present: false, subscribed: false, floor, base: head, head, entries };
+  }
+
+  private resume(session: SessionOpen, user: UserState, row: Row, entries: LogEntry[]): SessionOpened {
+    const device = Number(row['id']);
+    this.state.db.run(
+      'UPDATE devices SET keep_ms = ?, until = NULL, seen = ? WHERE id = ?',
+      session.keepMs,
+      session.at,
+      device,
+    );
+    const head = this.state.users.head(user);
+    const base = row['base'] === null ? head : Number(row['base']);
+    return {
+      user: user.id,
+      device,
+      present: true,
+      subscribed: row['subscribed'] === 1,
+      floor: Number(row['floor']),
+      base,
+      head,
+      entries,
+    };
+  }
+
+  private insert(session: SessionOpen, user: UserKey, floor: number): DeviceKey {
+    const made = this.state.db.sql(NOTHING_KEPT).run(user, session.deviceid, session.keepMs, floor, session.at);
+    return Number(made.lastInsertRowid);
+  }
+
+  private restart(session: SessionOpen, row: Row, floor: number): DeviceKey {
+    const { db } = this.state;
+    const device = Number(row['id']);
+    const isEmpty = row['keep_ms'] === 0 && session.keepMs === 0 && row['base'] === null;
+    // A device that keeps nothing, coming back: nothing to write.
+    if (isEmpty) return device;
+    db.run('DELETE FROM device_acks WHERE device = ?', device);
+    db.run(
+      'UPDATE devices SET keep_ms = ?, until = NULL, subscribed = 0, base = NULL, floor = ?, seen = ? WHERE id = ?',
+      session.keepMs,
+      floor,
+      session.at,
+      device,
+    );
+    return device;
+  }
+
+  private firstWaiting(user: UserState, head: number): number {
+    if (user.waiting === 0 || user.low >= head) return head + 1;
+    const row = this.state.db.get(
+      'SELECT min(n) AS first FROM log WHERE user = ? AND n > ? AND state < 2 AND request IS NOT NULL',
+      user.id,
+      user.low,
+    );
+    const first = row?.['first'] ?? null;
+    user.low = first === null ? head : Number(first) - 1;
+    return user.low + 1;
+  }
+
+  subscribe(user: UserKey, device: DeviceKey): { base: number; head: number; purgedTo: number } {
+    const { db, users } = this.state;
+    const head = users.head(users.byKey(user));
+    const row = db.get('SELECT keep_ms, base, subscribed FROM devices WHERE id = ? AND user = ?', device, user);
+    const base = row === undefined || row['base'] === null ? head : Number(row['base']);
+    if (row !== undefined && row['keep_ms'] !== 0 && (row['base'] === null || row['subscribed'] === 0)) {
+      this.state.transaction(() => db.run('UPDATE devices SET base = ?, subscribed = 1 WHERE id = ?', base, device));
+    }
+    const purged = db.get('SELECT purged FROM users WHERE id = ?', user);
+    return { base, head, purgedTo: Number(purged?.['purged'] ?? 0) };
+  }
+
+  close(session: SessionClose): void {
+    const { db } = this.state;
+    const changed = db.run(
+      'UPDATE devices SET keep_ms = ?, until = ?, subscribed = ?, floor = max(floor, ?), seen = ? WHERE id = ? AND user = ? AND (keep_ms > 0 OR ? > 0)',
+      session.keepMs,
+      session.at + session.keepMs,
+      session.subscribed ? 1 : 0,
+      session.floor,
+      session.at,
+      session.device,
+      session.user,
+      session.keepMs,
+    );
+    if (changed === 0) return;
+    db.run(
+      'DELETE FROM device_acks WHERE device = ? AND n <= ?',
+      session.device,
+      session.keepMs === 0 ? Number.MAX_SAFE_INTEGER : session.floor,
+    );
+    if (session.keepMs === 0) db.run('UPDATE devices SET base = NULL, subscribed = 0 WHERE id = ?', session.device);
+  }
+
+  /**
+   * Up to its base a device is owed only what nobody has acknowledged; after it everything that this device itself has
+   * not, and the state events.
+   */
+  owed(query: OwedQuery): LogEntry[] {
+    const rows = this.state.db.all(
+      `SELECT ${LOG_COLUMNS} FROM log WHERE user = ? AND n > ? AND priority = ? AND (
+         (request IS NOT NULL AND (state < 2 OR (state < 4 AND n > ? AND device IS NOT ?
+           AND NOT EXISTS (SELECT 1 FROM device_acks a WHERE a.device = ? AND a.n = log.n))))
+         OR (request IS NULL AND n > ? AND NOT EXISTS (SELECT 1 FROM device_acks a WHERE a.device = ? AND a.n = log.n))
+       ) ORDER BY n LIMIT ?`,
+      query.user,
+      query.after,
+      query.priority,
+      query.base,
+      query.device,
+      query.device,
+      query.base,
+      query.device,
+      query.limit,
+    );
+    return rows.map((row) => this.state.entry(row));
+  }
+
+  read(user: UserKey, after: number, limit: number): LogEntry[] {
+    const rows = this.state.db.all(
+      `SELECT ${LOG_COLUMNS} FROM log WHERE user = ? AND n > ? AND state <> 7 ORDER BY n LIMIT ?`,
+      user,
+      after,
+      limit,
+    );
+    return rows.map((row) => this.state.entry(row));
+  }
+}
+
+function isKept(row: Row, at: number): boolean {
+  return Number(row['keep_ms']) > 0 && (row['until'] === null || Number(row['until']) > at);
+}

@@ -1,0 +1,217 @@
+import type { Clock, LogEntry, Random, UserKey } from '../../core/ports.ts';
+import { STATE } from '../../core/delivery-state.ts';
+import type { StateNumber } from '../../core/delivery-state.ts';
+import type { ThreadType } from '../../core/model.ts';
+import { Lru } from '../../lib/lru.ts';
+import { Connection } from './connection.ts';
+import type { Row } from './connection.ts';
+import { Requests } from './requests.ts';
+import { UserIndex } from './users.ts';
+
+const THREADS_CACHED_MAX = 200_000;
+
+/** What the feed's numbers mean; the order is kept on disk. */
+export const FEED_KINDS = [
+  'submitted',
+  'delivered',
+  'read',
+  'pressed',
+  'clicked',
+  'failed',
+  'expired',
+  'inbound',
+  'postback',
+] as const;
+export type FeedKind = (typeof FEED_KINDS)[number];
+
+export interface ThreadRef {
+  readonly key: number;
+  readonly id: string;
+  readonly title: string;
+  readonly type: ThreadType;
+}
+
+/** State events go between high and low messages. */
+const EVENT_PRIORITY = 2;
+
+/**
+ * What the parts of the SQLite store share: the connection, the counters that live in memory between commits and are
+ * dropped after a failed one, and the rows a commit gathers before it writes them in few statements.
+ */
+export class State {
+  readonly db: Connection;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly users: UserIndex;
+  readonly requests: Requests;
+  private readonly threads = new Lru<number, ThreadRef>(THREADS_CACHED_MAX);
+  private readonly feedRows: (number | string | null)[] = [];
+  private nextFeed = -1;
+  private waitingTotal = -1;
+  private waitingWritten = -1;
+  private readonly resets: (() => void)[] = [];
+
+  constructor(path: string, clock: Clock, random: Random) {
+    this.db = new Connection(path, () => this.reset());
+    this.clock = clock;
+    this.random = random;
+    this.users = new UserIndex(this.db);
+    this.requests = new Requests(this.db);
+  }
+
+  /** Called when what was derived from the file must be forgotten: after a failed transaction, or a reopening. */
+  onReset(forget: () => void): void {
+    this.resets.push(forget);
+  }
+
+  private reset(): void {
+    for (const forget of this.resets) forget();
+    this.users.reset();
+    this.requests.reset();
+    this.threads.clear();
+    this.feedRows.length = 0;
+    this.nextFeed = -1;
+    this.waitingTotal = -1;
+  }
+
+  /** A transaction with what its parts gathered written at its end. */
+  transaction<Result>(work: () => Result): Result {
+    return this.db.transaction(() => {
+      const result = work();
+      this.flush();
+      return result;
+    });
+  }
+
+  private flush(): void {
+    if (this.feedRows.length > 0) {
+      this.db.insertMany('INSERT INTO feed (seq, kind, request, user, n, device, at, detail)', 8, this.feedRows);
+      this.feedRows.length = 0;
+    }
+    if (this.waitingTotal >= 0 && this.waitingTotal !== this.waitingWritten) {
+      this.setMeta('waiting', this.waitingTotal);
+      this.waitingWritten = this.waitingTotal;
+    }
+  }
+
+  meta(name: string): string | number | null {
+    return this.db.get('SELECT value FROM meta WHERE name = ?', name)?.['value'] ?? null;
+  }
+
+  setMeta(name: string, value: string | number): void {
+    this.db.run(
+      'INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value',
+      name,
+      value,
+    );
+  }
+
+  /** Messages that wait, over all users. */
+  waiting(): number {
+    if (this.waitingTotal < 0) {
+      this.waitingTotal = Number(this.meta('waiting') ?? 0);
+      this.waitingWritten = this.waitingTotal;
+    }
+    return this.waitingTotal;
+  }
+
+  countWaiting(user: UserKey, change: number): void {
+    this.waitingTotal = this.waiting() + change;
+    this.users.countWaiting(user, change);
+  }
+
+  /** A number of the feed, which is the order of receipts. */
+  feed(
+    kind: FeedKind,
+    row: { request?: number; user?: UserKey; n?: number; device?: number | null; at: number; detail?: string },
+  ): void {
+    if (this.nextFeed < 0) {
+      const last = this.db.get('SELECT max(seq) AS last FROM feed')?.['last'] ?? null;
+      this.nextFeed = Math.max(Number(last ?? 0), Number(this.meta('feed_done') ?? 0)) + 1;
+    }
+    this.feedRows.push(
+      this.nextFeed,
+      FEED_KINDS.indexOf(kind),
+      row.request ?? null,
+      row.user ?? null,
+      row.n ?? null,
+      row.device ?? null,
+      row.at,
+      row.detail ?? null,
+    );
+    this.nextFeed += 1;
+  }
+
+  thread(key: number): ThreadRef {
+    const known = this.threads.get(key);
+    if (known !== undefined) return known;
+    const row = this.db.get('SELECT uid, title, type FROM threads WHERE id = ?', key);
+    if (row === undefined) throw new Error(`the log names thread ${key}, which is not there`);
+    const thread: ThreadRef = {
+      key,
+      id: String(row['uid']),
+      title: String(row['title']),
+      type: row['type'] as ThreadType,
+    };
+    this.threads.set(key, thread);
+    return thread;
+  }
+
+  forgetThread(key: number): void {
+    this.threads.delete(key);
+  }
+
+  /** A numbered state event in a user's log; the caller publishes it after the commit. */
+  appendEvent(user: UserKey, event: Record<string, unknown>, at: number): LogEntry {
+    const state = this.users.byKey(user);
+    const n = this.users.head(state) + 1;
+    state.head = n;
+    this.db.run(
+      'INSERT INTO log (user, n, priority, state, at, detail) VALUES (?, ?, ?, ?, ?, ?)',
+      user,
+      n,
+      EVENT_PRIORITY,
+      STATE.read,
+      at,
+      JSON.stringify(event),
+    );
+    return { user, n, priority: EVENT_PRIORITY, state: STATE.read, message: null, event };
+  }
+
+  /** A row of `log` (columns of LOG_COLUMNS) as an entry. */
+  entry(row: Row): LogEntry {
+    const user = Number(row['user']);
+    const n = Number(row['n']);
+    const priority = Number(row['priority']) as 1 | 2 | 3;
+    const state = Number(row['state']) as StateNumber;
+    if (row['request'] === null) {
+      const event = JSON.parse(String(row['detail'])) as Record<string, unknown>;
+      return { user, n, priority, state, message: null, event };
+    }
+    const detail = row['detail'] === null ? null : (JSON.parse(String(row['detail'])) as EntryDetail);
+    return {
+      user,
+      n,
+      priority,
+      state,
+      message: {
+        content: this.requests.content(Number(row['request'])),
+        destination: Number(row['destination']),
+        thread: this.thread(Number(row['thread'])),
+        links: detail?.links ?? null,
+      },
+      event: null,
+    };
+  }
+}
+
+/** The JSON of a message's `detail`. */
+export interface EntryDetail {
+  readonly links?: Record<string, string>;
+  /** State moved: where the entry is now. */
+  readonly moved?: { readonly user: UserKey; readonly n: number };
+  /** State failed: why. */
+  readonly code?: string;
+}
+
+export const LOG_COLUMNS = 'user, n, request, destination, priority, state, thread, detail';
