@@ -403,6 +403,12 @@ export interface Page<Item> {
   readonly next: string | null;
 }
 
+/** `entries`: the state event of the click, for the recipient's devices. */
+export type LinkVisit =
+  | { readonly kind: 'open'; readonly url: string; readonly entries: readonly LogEntry[] }
+  | { readonly kind: 'expired' }
+  | { readonly kind: 'unknown' };
+
 export interface StoreCounts {
   readonly waiting: number;
   readonly users: number;
@@ -459,12 +465,7 @@ export interface Store {
 
   // Smartlinks
   /** `count`: whether this visit counts as a click. Records the click of the recipient too. */
-  visitLink(
-    slug: string,
-    visit: { now: number; count: boolean },
-  ): Promise<
-    { readonly kind: 'open'; readonly url: string } | { readonly kind: 'expired' } | { readonly kind: 'unknown' }
-  >;
+  visitLink(slug: string, visit: { now: number; count: boolean }): Promise<LinkVisit>;
   linkFigures(
     linkid: string,
   ): Promise<{ readonly minted: number; readonly visits: number; readonly recipients: number }>;

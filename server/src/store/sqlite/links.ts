@@ -1,10 +1,5 @@
 import type { State } from './state.ts';
 
-export type Visit =
-  | { readonly kind: 'open'; readonly url: string }
-  | { readonly kind: 'expired' }
-  | { readonly kind: 'unknown' };
-
 /** Minted links: each slug belongs to one recipient of one message. */
 export class Links {
   private readonly state: State;
@@ -17,7 +12,9 @@ export class Links {
   find(
     slug: string,
     now: number,
-  ): { visit: Visit; place: { user: number; n: number; linkid: string; visits: number } | null } {
+  ):
+    | { visit: { kind: 'open'; url: string }; place: { user: number; n: number; linkid: string; visits: number } }
+    | { visit: { kind: 'expired' } | { kind: 'unknown' }; place: null } {
     const row = this.state.db.get('SELECT linkid, url, user, n, expires, visits FROM links WHERE slug = ?', slug);
     if (row === undefined) return { visit: { kind: 'unknown' }, place: null };
     if (Number(row['expires']) <= now) return { visit: { kind: 'expired' }, place: null };

@@ -111,15 +111,16 @@ export class People {
 
   put(profile: Omit<Profile, 'createdAt'>, now: number): PutProfile {
     const { db, users } = this.state;
-    const user = users.findOrMake(profile.appId, { type: 'userid', value: profile.userid }, now);
-    if (user === null) throw new Error('a userid always finds or makes a user');
     for (const field of ['customerid', 'msisdn'] as const) {
       const value = profile[field];
       if (value === null) continue;
       const holder = db.get(`SELECT id, userid FROM users WHERE app = ? AND ${field} = ?`, profile.appId, value);
-      if (holder !== undefined && Number(holder['id']) !== user.id && holder['userid'] !== null)
-        return { kind: 'taken', field };
+      const holderId = holder?.['userid'] ?? null;
+      if (holderId !== null && holderId !== profile.userid) return { kind: 'taken', field };
     }
+    // After the checks: a refusal must not leave a user behind.
+    const user = users.findOrMake(profile.appId, { type: 'userid', value: profile.userid }, now);
+    if (user === null) throw new Error('a userid always finds or makes a user');
     if (profile.msisdn === null) db.run('UPDATE users SET msisdn = NULL WHERE id = ?', user.id);
     if (profile.customerid === null) db.run('UPDATE users SET customerid = NULL WHERE id = ?', user.id);
     users.forgetUsers();

@@ -38,6 +38,10 @@ export class Receipts {
   private readonly state: State;
   readonly reader: FeedReader;
   private cursor = -1;
+  /** The end of the feed when this process began to read it. */
+  private startedAt = 0;
+  /** Feed numbers up to here were there at the start: their receipts may have been sent, or have a row, already. */
+  private repeatedTo = 0;
   /** Works of the feed rows read and not claimed yet, from `expandedAt` on. */
   private expanded: FeedWork[] = [];
   private expandedAt = 0;
@@ -45,6 +49,8 @@ export class Receipts {
   private readonly claimed = new Map<string, Claimed>();
   /** Feed numbers with works not settled, in order: the first one bounds what is done. */
   private readonly open = new Map<number, number>();
+  /** Rows being tried, with the due time that is their lease. */
+  private readonly leasedRows = new Map<string, number>();
   private fence = 0;
   private pendingCount = -1;
   private persisted = -1;
@@ -61,7 +67,13 @@ export class Receipts {
   private start(): void {
     if (this.cursor >= 0) return;
     this.cursor = Number(this.state.meta('feed_done') ?? 0);
+    this.repeatedTo = Number(this.state.db.get('SELECT max(seq) AS last FROM feed')?.['last'] ?? 0);
     this.persisted = this.cursor;
+    this.startedAt = Number(this.state.db.get('SELECT max(seq) AS last FROM feed')?.['last'] ?? 0);
+  }
+
+  private hasRow(id: string): boolean {
+    return this.state.db.get('SELECT 1 AS yes FROM receipts WHERE id = ?', id) !== undefined;
   }
 
   private pending(): number {
@@ -103,11 +115,19 @@ export class Receipts {
       const work = this.expanded[this.expandedAt];
       if (work === undefined) return null;
       this.expandedAt += 1;
+      if (work.seq <= this.repeatedTo && this.hasRow(work.id)) {
+        this.settled(work.seq);
+        continue;
+      }
       const ahead = this.pending() > 0 ? this.ahead(work.orderKey, work.rank, now) : null;
       if (ahead === null) return work;
       this.state.transaction(() => this.insert(work, { state: PENDING, attempts: 0, due: ahead, history: [], now }));
       this.settled(work.seq);
     }
+  }
+
+  private hasRow(id: string): boolean {
+    return this.state.db.get('SELECT 1 AS yes FROM receipts WHERE id = ?', id) !== undefined;
   }
 
   /** Reads on in the feed until some works are there; a row of a large request alone may give more than a batch. */
@@ -152,7 +172,7 @@ export class Receipts {
   private claimRows(options: { limit: number; leaseMs: number; now: number }): ReceiptWork[] {
     const { db } = this.state;
     const rows = db.all(
-      'SELECT * FROM receipts WHERE state = 0 AND due <= ? ORDER BY due LIMIT ?',
+      'SELECT * FROM receipts WHERE state = 0 AND due <= ? ORDER BY due, rank LIMIT ?',
       options.now,
       options.limit,
     );
@@ -164,7 +184,9 @@ export class Receipts {
         // A lease is the due time moved on: a crash frees it by itself, and the value fences a late settlement.
         const due = ahead ?? options.now + options.leaseMs;
         db.run('UPDATE receipts SET due = ? WHERE id = ?', due, String(row['id']));
-        if (ahead === null) works.push(rowWork(row, due));
+        if (ahead !== null) continue;
+        this.leasedRows.set(String(row['id']), due);
+        works.push(rowWork(row, due));
       }
     });
     return works;
@@ -228,6 +250,8 @@ export class Receipts {
     work: FeedWork,
     row: { state: number; attempts: number; due: number; history: readonly ReceiptAttempt[]; now: number },
   ): void {
+    // Counted before: a count taken after would hold this row already.
+    const pending = this.pending();
     const added = this.state.db.run(
       'INSERT OR IGNORE INTO receipts (id, rank, client, service, kind, transid, order_key, state, attempts, due, created, work, history) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
       work.id,
@@ -244,7 +268,7 @@ export class Receipts {
       JSON.stringify(work),
       JSON.stringify(row.history),
     );
-    if (added === 1 && row.state === PENDING) this.pendingCount = this.pending() + 1;
+    if (added === 1 && row.state === PENDING) this.pendingCount = pending + 1;
   }
 
   private writeRow(settlement: ReceiptSettlement, now: number): void {
@@ -257,10 +281,13 @@ export class Receipts {
     );
     // Another claim of it is newer.
     if (row === undefined) return;
+    this.leasedRows.delete(id);
     const attempt = settlement.kind === 'defer' ? null : settlement.attempt;
     const history = JSON.parse(String(row['history'])) as ReceiptAttempt[];
     if (attempt !== null) history.push(attempt);
     const state = { done: DONE, dead: DEAD, retry: PENDING, defer: PENDING }[settlement.kind];
+    // Counted before: a count taken after would lack this row already.
+    const pending = this.pending();
     db.run(
       'UPDATE receipts SET state = ?, attempts = ?, due = ?, history = ? WHERE id = ?',
       state,
@@ -270,13 +297,19 @@ export class Receipts {
       id,
     );
     if (state === PENDING) return;
-    this.pendingCount = this.pending() - 1;
-    // The one behind it need not wait for its own time.
-    db.run(
-      'UPDATE receipts SET due = ? WHERE id = (SELECT id FROM receipts WHERE order_key = ? AND state = 0 AND attempts = 0 ORDER BY rank LIMIT 1)',
-      now,
-      String(row['order_key']),
+    this.pendingCount = pending - 1;
+    this.release(String(row['order_key']), now);
+  }
+
+  /** The first one behind what was settled need not wait for its own time. One that is being tried keeps its lease. */
+  private release(orderKey: string, now: number): void {
+    const { db } = this.state;
+    const next = db.get(
+      'SELECT id, due FROM receipts WHERE order_key = ? AND state = 0 AND attempts = 0 ORDER BY rank LIMIT 1',
+      orderKey,
     );
+    if (next === undefined || this.leasedRows.get(String(next['id'])) === Number(next['due'])) return;
+    db.run('UPDATE receipts SET due = ? WHERE id = ?', now, String(next['id']));
   }
 
   list(filter: ReceiptFilter): Page<ReceiptRecord> {
@@ -306,8 +339,9 @@ export class Receipts {
     const row = this.state.db.get('SELECT client, state FROM receipts WHERE id = ?', id);
     if (row === undefined) return this.replayTaken(clientId, id, now);
     if (clientId !== '*' && row['client'] !== clientId) return false;
+    const pending = this.pending();
     this.state.db.run('UPDATE receipts SET state = 0, attempts = 0, due = ? WHERE id = ?', now, id);
-    if (row['state'] !== PENDING) this.pendingCount = this.pending() + 1;
+    if (row['state'] !== PENDING) this.pendingCount = pending + 1;
     return true;
   }
 
@@ -322,7 +356,9 @@ export class Receipts {
     if (found === null || member === undefined || (clientId !== '*' && found.client !== clientId)) return false;
     const work = this.rebuild(found.key, member, kind as ReceiptKind, id);
     if (work === null) return false;
-    this.insert(work, { state: PENDING, attempts: 0, due: now, history: [], now });
+    // Before whatever of the message is still to be told.
+    const rank = { submitted: 0, delivered: 1, failed: 1, expired: 1, read: 2 }[kind as 'submitted'];
+    this.insert({ ...work, rank }, { state: PENDING, attempts: 0, due: now, history: [], now });
     return true;
   }
 

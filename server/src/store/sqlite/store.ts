@@ -3,6 +3,7 @@ import type {
   AcceptResult,
   Clock,
   DeviceKey,
+  LinkVisit,
   LogEntry,
   OwedQuery,
   Page,
@@ -192,28 +193,20 @@ export class SqliteStore implements Store {
     return this.run(() => this.state.transaction(() => this.statuses.recall(serviceId, transid, now)));
   }
 
-  visitLink(slug: string, visit: { now: number; count: boolean }): Promise<ReturnType<Links['find']>['visit']> {
+  visitLink(slug: string, visit: { now: number; count: boolean }): Promise<LinkVisit> {
     return this.run(() => {
       const found = this.links.find(slug, visit.now);
       const { place } = found;
-      if (place === null || !visit.count) return found.visit;
-      this.state.transaction(() => {
+      if (place === null) return found.visit;
+      if (!visit.count) return { ...found.visit, entries: [] };
+      const entries = this.state.transaction(() => {
         this.links.count(slug, place);
         const { user, n, linkid } = place;
-        const url = found.visit.kind === 'open' ? found.visit.url : null;
-        const once = `link ${slug}`;
-        this.settler.settle({
-          kind: 'clicked',
-          user,
-          at: visit.now,
-          device: null,
-          ref: { n },
-          once,
-          identifier: `link_${linkid}`,
-          url,
-        });
+        const about = { user, at: visit.now, device: null, ref: { n }, once: `link ${slug}` };
+        return this.settler.settle({ kind: 'clicked', ...about, identifier: `link_${linkid}`, url: found.visit.url })
+          .entries;
       });
-      return found.visit;
+      return { ...found.visit, entries };
     });
   }
 
@@ -335,7 +328,7 @@ export class SqliteStore implements Store {
     try {
       return Promise.resolve(this.state.db.attempt(work));
     } catch (error) {
-      return Promise.reject(error as Error);
+      return Promise.reject(error instanceof Error ? error : new Error(String(error)));
     }
   }
 }

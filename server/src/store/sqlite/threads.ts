@@ -237,7 +237,9 @@ export class Threads {
       query.user,
       key,
     );
-    const messages = [...sent.map(sentMessage), ...replies.map(replyMessage)].sort((a, b) => b.createdAt - a.createdAt);
+    const messages = [...sent.map(sentMessage), ...replies.map(replyMessage)].toSorted(
+      (a, b) => b.createdAt - a.createdAt,
+    );
     return { total: Number(counted?.['total'] ?? 0), messages: messages.slice(query.start, query.start + query.limit) };
   }
 }

@@ -1,0 +1,252 @@
+import type { Observer } from '../core/observer.ts';
+import { StoreUnavailable } from '../core/ports.ts';
+import type {
+  AcceptResult,
+  AcceptUnit,
+  Bus,
+  Clock,
+  LogEntry,
+  SessionClose,
+  SessionOpen,
+  SessionOpened,
+  SettleResult,
+  Settlement,
+  Store,
+  UserHint,
+  Writer,
+  WriteBatch,
+  WriteResult,
+} from '../core/ports.ts';
+import { FairQueue } from '../lib/fair-queue.ts';
+
+export interface WriterLimits {
+  /** Destinations of one commit: a larger one would hold the event loop, and with it every keep-alive, too long. */
+  readonly commitDestinationsMax: number;
+  /** Settlements, opens and closes of one commit, each. */
+  readonly commitItemsMax: number;
+  /** Requests waiting for a commit; one more is refused with StoreUnavailable. */
+  readonly requestsMax: number;
+  /** Settlements, opens and closes waiting. */
+  readonly itemsMax: number;
+}
+
+const LIMITS: WriterLimits = {
+  commitDestinationsMax: 2000,
+  commitItemsMax: 1000,
+  requestsMax: 10_000,
+  itemsMax: 500_000,
+};
+
+/** A message that expires within this time wakes the timers; later ones they find by themselves. */
+const SOON_MS = 5000;
+
+interface Waiting<Item, Result> {
+  readonly item: Item;
+  readonly resolve: (result: Result) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+interface Group {
+  opens: Waiting<SessionOpen, SessionOpened>[];
+  accepts: Waiting<AcceptUnit, AcceptResult>[];
+  settlements: Waiting<Settlement, SettleResult>[];
+  closes: Waiting<SessionClose, void>[];
+}
+
+const ignore = (): void => undefined;
+
+/**
+ * Group commit. Work that arrives while the event loop turns is written together when it comes round, so that under
+ * load one sync to disk serves dozens of requests and without load nobody waits: there is no timer.
+ */
+export class GroupWriter implements Writer {
+  private readonly store: Store;
+  private readonly bus: Bus;
+  private readonly clock: Clock;
+  private readonly observer: Observer;
+  private readonly limits: WriterLimits;
+  private readonly accepts = new FairQueue<Waiting<AcceptUnit, AcceptResult>>();
+  private opens: Waiting<SessionOpen, SessionOpened>[] = [];
+  private settlements: Waiting<Settlement, SettleResult>[] = [];
+  private closes: Waiting<SessionClose, void>[] = [];
+  private isScheduled = false;
+  private isWriting = false;
+  private idle: (() => void)[] = [];
+
+  constructor(options: { store: Store; bus: Bus; clock: Clock; observer: Observer; limits?: Partial<WriterLimits> }) {
+    this.store = options.store;
+    this.bus = options.bus;
+    this.clock = options.clock;
+    this.observer = options.observer;
+    this.limits = { ...LIMITS, ...options.limits };
+  }
+
+  /** What waits for a commit. */
+  get depth(): number {
+    return this.accepts.size + this.opens.length + this.settlements.length + this.closes.length;
+  }
+
+  accept(unit: AcceptUnit): Promise<AcceptResult> {
+    return new Promise((resolve, reject) => {
+      if (this.accepts.size >= this.limits.requestsMax) return reject(tooMuch('requests'));
+      this.accepts.push(unit.priority, unit.serviceId, { item: unit, resolve, reject });
+      return this.schedule();
+    });
+  }
+
+  settle(settlement: Settlement): Promise<SettleResult> {
+    return this.enqueue(this.settlements, settlement);
+  }
+
+  open(session: SessionOpen): Promise<SessionOpened> {
+    return this.enqueue(this.opens, session);
+  }
+
+  close(session: SessionClose): Promise<void> {
+    return this.enqueue(this.closes, session);
+  }
+
+  private enqueue<Item, Result>(queue: Waiting<Item, Result>[], item: Item): Promise<Result> {
+    const promise = new Promise<Result>((resolve, reject) => {
+      if (queue.length >= this.limits.itemsMax) return reject(tooMuch('device events'));
+      queue.push({ item, resolve, reject });
+      return this.schedule();
+    });
+    // Callers may let it go: a failure is told by the observer and costs a repeat.
+    promise.catch(ignore);
+    return promise;
+  }
+
+  /** Resolves when nothing waits and nothing is being written. */
+  drained(): Promise<void> {
+    if (this.depth === 0 && !this.isWriting) return Promise.resolve();
+    return new Promise((resolve) => this.idle.push(resolve));
+  }
+
+  private schedule(): void {
+    if (this.isScheduled || this.isWriting) return;
+    this.isScheduled = true;
+    setImmediate(() => {
+      this.isScheduled = false;
+      this.flush().catch((error: unknown) => this.observer.warning({ what: 'the writer failed', error }));
+    });
+  }
+
+  private async flush(): Promise<void> {
+    this.isWriting = true;
+    try {
+      const group = this.take();
+      if (group !== null) await this.write(group);
+    } finally {
+      this.isWriting = false;
+      if (this.depth > 0) this.schedule();
+      else for (const resolve of this.idle.splice(0)) resolve();
+    }
+  }
+
+  private take(): Group | null {
+    if (this.depth === 0) return null;
+    const { commitItemsMax, commitDestinationsMax } = this.limits;
+    const accepts: Waiting<AcceptUnit, AcceptResult>[] = [];
+    let destinations = 0;
+    while (destinations < commitDestinationsMax) {
+      const next = this.accepts.take();
+      if (next === undefined) break;
+      accepts.push(next);
+      destinations += next.item.destinations.length;
+    }
+    return {
+      accepts,
+      opens: take(this.opens, commitItemsMax),
+      settlements: take(this.settlements, commitItemsMax),
+      closes: take(this.closes, commitItemsMax),
+    };
+  }
+
+  private async write(group: Group): Promise<void> {
+    const startedAt = this.clock.monotonic();
+    let result: WriteResult;
+    try {
+      result = await this.store.write(batchOf(group));
+    } catch (error) {
+      await this.failed(group, error);
+      return;
+    }
+    const deliveries = this.publish(group, result);
+    group.opens.forEach((one, index) => one.resolve(result.opens[index] as SessionOpened));
+    group.accepts.forEach((one, index) => one.resolve(result.accepts[index] as AcceptResult));
+    group.settlements.forEach((one, index) => one.resolve(result.settlements[index] as SettleResult));
+    for (const one of group.closes) one.resolve();
+    this.observer.committed({
+      accepts: group.accepts.length,
+      deliveries,
+      settlements: group.settlements.length,
+      ms: this.clock.monotonic() - startedAt,
+    });
+  }
+
+  /** One bad row must not fail its neighbours: the group is halved until the bad one is alone. */
+  private async failed(group: Group, error: unknown): Promise<void> {
+    const all = [...group.opens, ...group.accepts, ...group.settlements, ...group.closes];
+    if (error instanceof StoreUnavailable || all.length === 1) {
+      this.observer.storeFailed({ operation: 'write', error });
+      for (const one of all) one.reject(error);
+      return;
+    }
+    const [first, second] = halves(group);
+    await this.write(first);
+    await this.write(second);
+  }
+
+  /** Wakes whoever is concerned; returns how many deliveries were made. */
+  private publish(group: Group, result: WriteResult): number {
+    const hints: UserHint[] = [];
+    const add = (entries: readonly LogEntry[]): void => {
+      for (const entry of entries) hints.push({ user: entry.user, head: entry.n, entry });
+    };
+    for (const opened of result.opens) add(opened.entries);
+    for (const accepted of result.accepts) if (accepted.kind === 'accepted') add(accepted.entries);
+    const deliveries = hints.length;
+    for (const settled of result.settlements) add(settled.entries);
+    if (hints.length > 0) this.bus.publishUsers(hints);
+    if (group.accepts.length > 0 || group.settlements.length > 0) this.bus.publish('receipts');
+    const soon = this.clock.now() + SOON_MS;
+    if (group.accepts.some((one) => one.item.expiry < soon)) this.bus.publish('timers');
+    return deliveries;
+  }
+}
+
+function take<Item>(queue: Item[], count: number): Item[] {
+  return queue.splice(0, count);
+}
+
+function batchOf(group: Group): WriteBatch {
+  return {
+    opens: group.opens.map((one) => one.item),
+    accepts: group.accepts.map((one) => one.item),
+    settlements: group.settlements.map((one) => one.item),
+    closes: group.closes.map((one) => one.item),
+  };
+}
+
+/** Two groups that together are the first one, in the order a batch is applied. */
+function halves(group: Group): [Group, Group] {
+  const total = group.opens.length + group.accepts.length + group.settlements.length + group.closes.length;
+  let left = Math.ceil(total / 2);
+  const first: Group = { opens: [], accepts: [], settlements: [], closes: [] };
+  const second: Group = { opens: [], accepts: [], settlements: [], closes: [] };
+  const split = <Item>(items: Item[], a: Item[], b: Item[]): void => {
+    a.push(...items.slice(0, left));
+    b.push(...items.slice(left));
+    left = Math.max(0, left - items.length);
+  };
+  split(group.opens, first.opens, second.opens);
+  split(group.accepts, first.accepts, second.accepts);
+  split(group.settlements, first.settlements, second.settlements);
+  split(group.closes, first.closes, second.closes);
+  return [first, second];
+}
+
+function tooMuch(what: string): StoreUnavailable {
+  return new StoreUnavailable(`too many ${what} wait for the disk`);
+}
