@@ -5,6 +5,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import process from 'node:process';
 import { codeRanges, codes, type CodeEntry } from '../protocol/src/codes.ts';
+import { renderConfigDocs } from '../server/src/config.ts';
 
 interface GeneratedDocument {
   /** From the root of the repository. */
@@ -12,7 +13,10 @@ interface GeneratedDocument {
   readonly render: () => string | Promise<string>;
 }
 
-const documents: readonly GeneratedDocument[] = [{ file: 'docs/codes.md', render: renderCodes }];
+const documents: readonly GeneratedDocument[] = [
+  { file: 'docs/codes.md', render: renderCodes },
+  { file: 'docs/config.md', render: renderConfigDocs },
+];
 
 function row(entry: CodeEntry): string {
   const status = entry.http ?? 200;
