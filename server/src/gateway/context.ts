@@ -1,0 +1,25 @@
+import type { AppSource, TokenVerifier } from '../core/identity.ts';
+import type { Observer } from '../core/observer.ts';
+import type { Bus, Clock, Random, Store, Writer } from '../core/ports.ts';
+import type { GatewayLimits } from './limits.ts';
+
+/** What the gateway reads of the store. */
+export type GatewayStore = Pick<
+  Store,
+  'epoch' | 'head' | 'heads' | 'readLog' | 'readOwed' | 'subscribe' | 'getThread'
+>;
+
+/** What all parts of the gateway share. */
+export interface GatewayContext {
+  readonly store: GatewayStore;
+  readonly writer: Writer;
+  readonly bus: Bus;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly observer: Observer;
+  readonly tokens: TokenVerifier;
+  readonly apps: AppSource;
+  readonly limits: GatewayLimits;
+  /** Public address that short links begin with; known only once the server listens. */
+  readonly linkBase: () => string;
+}

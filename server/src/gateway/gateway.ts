@@ -1,0 +1,168 @@
+import type { IncomingMessage } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { doneWithin, startTicker } from '../lib/ticker.ts';
+import { Connection } from './connection.ts';
+import type { Hub } from './connection.ts';
+import type { GatewayContext } from './context.ts';
+import { gatewayLimits } from './limits.ts';
+import type { GatewayLimits } from './limits.ts';
+import { Listener } from './listener.ts';
+import type { Admission, Listening, ListenOptions, TlsFiles } from './listener.ts';
+import { REASON } from './reasons.ts';
+import { Registry } from './registry.ts';
+import type { Session } from './session.ts';
+import { TimerWheel } from './timer-wheel.ts';
+import type { Transport } from './transport.ts';
+
+export interface GatewayOptions extends Omit<GatewayContext, 'limits'> {
+  readonly limits?: Partial<GatewayLimits>;
+  /** Off in tests that hold the clock and call {@link Gateway.tick} themselves. */
+  readonly ticks?: boolean;
+}
+
+const TICK_MS = 1_000;
+
+/**
+ * The MQTT side of the product: MQTT 3.1.1 and 5 over TCP, TLS and WebSocket. Contract §4; docs/device.md.
+ *
+ * A live session is a tail of its user's log, woken by the bus. Nothing is queued here for a device but a few entries
+ * read ahead; the store is asked again when they are gone.
+ */
+export class Gateway implements Hub, Admission {
+  readonly context: GatewayContext;
+  readonly registry: Registry;
+  readonly wheel: TimerWheel;
+  readonly #listener: Listener;
+  readonly #connections = new Set<Connection>();
+  readonly #stopTicker: (() => void) | null;
+  /** Sessions whose log grew, once each, in the order in which they were woken. */
+  #woken: Session[] = [];
+  readonly #isWoken = new Set<Session>();
+  #isTurnPlanned = false;
+  #isDraining = false;
+  #polledAt: number;
+  #isPolling = false;
+  #onIdle: (() => void) | null = null;
+
+  constructor(options: GatewayOptions) {
+    const { limits, ticks = true, ...rest } = options;
+    this.context = { ...rest, limits: { ...gatewayLimits, ...limits } };
+    this.registry = new Registry(this.context);
+    const now = this.context.clock.monotonic();
+    this.wheel = new TimerWheel(now);
+    this.#polledAt = now;
+    this.#listener = new Listener(this, this.context.limits);
+    this.#stopTicker = ticks ? startTicker(TICK_MS, () => this.tick()) : null;
+  }
+
+  /** Connections of all kinds, those that are closing too. */
+  get connectionCount(): number {
+    return this.#connections.size;
+  }
+
+  /** Binds the MQTT port. */
+  listen(options: ListenOptions): Promise<Listening> {
+    return this.#listener.listen(options);
+  }
+
+  useCertificate(tls: TlsFiles): void {
+    this.#listener.useCertificate(tls);
+  }
+
+  /** For the `upgrade` event of the HTTP server: MQTT over WebSocket at `/mqtt`, subprotocol `mqtt`. */
+  readonly handleUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
+    this.#listener.handleUpgrade(request, socket, head);
+  };
+
+  admits(): boolean {
+    if (!this.#isDraining && this.#connections.size < this.context.limits.connectionsMax) return true;
+    if (!this.#isDraining) this.context.observer.deviceRefused({ reason: 'too many connections' });
+    return false;
+  }
+
+  admit(transport: Transport, origin: string | null): void {
+    this.#connections.add(new Connection(this, transport, origin));
+  }
+
+  onConnectionClosed(connection: Connection): void {
+    this.#connections.delete(connection);
+    if (this.#connections.size === 0) this.#onIdle?.();
+  }
+
+  // ---------------------------------------------------------------------------------------------- delivery
+
+  wake(session: Session): void {
+    if (this.#isWoken.has(session)) return;
+    this.#isWoken.add(session);
+    this.#woken.push(session);
+    if (this.#isTurnPlanned) return;
+    this.#isTurnPlanned = true;
+    // After the commit that woke them has told all of them: entries of one commit leave in one write.
+    queueMicrotask(this.#takeTurn);
+  }
+
+  readonly #takeTurn = (): void => {
+    this.#isTurnPlanned = false;
+    const { sessionsPerTurn } = this.context.limits;
+    const turn = this.#woken.length <= sessionsPerTurn ? this.#woken : this.#woken.slice(0, sessionsPerTurn);
+    this.#woken = this.#woken.slice(turn.length);
+    for (const session of turn) {
+      this.#isWoken.delete(session);
+      session.pump();
+    }
+    if (this.#woken.length === 0 || this.#isTurnPlanned) return;
+    this.#isTurnPlanned = true;
+    // Sockets get their turn in between, so that keep-alives and acknowledgements do not wait for a large commit.
+    setImmediate(this.#takeTurn);
+  };
+
+  // ---------------------------------------------------------------------------------------------- time
+
+  /** Deadlines of connections, and now and then a look for hints that were lost. Once a second. */
+  tick(): void {
+    const now = this.context.clock.monotonic();
+    this.wheel.advance(now);
+    if (now - this.#polledAt < this.context.limits.pollMs || this.#isPolling) return;
+    this.#polledAt = now;
+    this.#isPolling = true;
+    this.#poll()
+      .catch((error: unknown) => this.context.observer.storeFailed({ operation: 'poll heads', error }))
+      .finally(() => {
+        this.#isPolling = false;
+      });
+  }
+
+  async #poll(): Promise<void> {
+    const sessions: Session[] = [];
+    for (const { session } of this.#connections) if (session?.isSubscribed === true) sessions.push(session);
+    const { pollUsersMax } = this.context.limits;
+    for (let start = 0; start < sessions.length; start += pollUsersMax) {
+      const part = sessions.slice(start, start + pollUsersMax);
+      const heads = await this.context.store.heads(part.map(({ options }) => options.user));
+      for (const session of part) {
+        const head = heads.get(session.options.user);
+        if (head !== undefined && head > session.seen) session.expect(head);
+      }
+    }
+  }
+
+  // ---------------------------------------------------------------------------------------------- the end
+
+  /**
+   * Takes no more connections, says goodbye to those that are open (MQTT 5: 0x8B) and closes them within `ms`.
+   * The writer must work until it resolves: sessions are stored as closed.
+   */
+  async drain(ms: number): Promise<void> {
+    this.#isDraining = true;
+    this.#listener.stop();
+    const gone = new Promise<void>((resolve) => {
+      this.#onIdle = resolve;
+    });
+    for (const connection of this.#connections) connection.end(REASON.shuttingDown, 'the server is shutting down');
+    if (this.#connections.size > 0) await doneWithin(gone, ms);
+    for (const connection of this.#connections) connection.cut('shutdown');
+    for (const connection of this.#connections) connection.transport.destroy();
+    await doneWithin(this.registry.settled(), ms);
+    this.#stopTicker?.();
+  }
+}

@@ -1,0 +1,86 @@
+import { formatPosition } from '@carillon/protocol/device.ts';
+import type { Connection } from '../connection.ts';
+import type { SubscribePacket, UnsubscribePacket } from '../decode.ts';
+import { encodeSuback, encodeUnsuback } from '../encode.ts';
+import { REASON } from '../reasons.ts';
+import type { Session } from '../session.ts';
+import { filterKind, isUserTopic } from '../topics.ts';
+
+const FAILURE_OF_3_1_1 = 0x80;
+
+/**
+ * SUBSCRIBE: the user's own topic and nothing else (contract §4). Delivery begins after the answer, which tells where
+ * the log stands. `since`: from which position everything is told again.
+ */
+export function onSubscribe(connection: Connection, session: Session, packet: SubscribePacket): void {
+  if (packet.properties.subscriptionId !== undefined) {
+    connection.end(REASON.subscriptionIdsUnsupported, 'subscription identifiers are not used here');
+    return;
+  }
+  const granted = packet.filters.map(({ filter, qos }) => grant(connection, session, { filter, qos }));
+  const index = granted.findLastIndex((code) => code <= 1);
+  const own = packet.filters[index];
+  if (own === undefined) {
+    answer(connection, packet, { granted, position: null });
+    return;
+  }
+  const { hub } = connection;
+  const { store, observer } = hub.context;
+  const since = packet.properties.user?.findLast(([name]) => name === 'since')?.[1] ?? null;
+  // Held, so that a second SUBSCRIBE cannot overtake the first one.
+  connection.hold();
+  session.watch(() => hub.wake(session));
+  store.subscribe(session.options.user, session.options.device).then(
+    ({ base, head, purgedTo }) => {
+      const epoch = store.epoch();
+      answer(connection, packet, { granted, position: formatPosition({ epoch, number: head }) });
+      const subscription = { topic: own.filter, qos: own.qos === 0 ? 0 : 1, since } as const;
+      session.start(subscription, { base, head, epoch, purgedTo });
+      connection.release();
+    },
+    (error: unknown) => {
+      observer.storeFailed({ operation: 'subscribe', error });
+      connection.end(REASON.serverBusy, 'the server cannot take it now, try again');
+    },
+  );
+}
+
+/** The QoS granted, or a reason code. */
+function grant(connection: Connection, session: Session, wanted: { filter: string; qos: 0 | 1 | 2 }): number {
+  if (isUserTopic(wanted.filter, session.options)) return wanted.qos === 0 ? 0 : 1;
+  connection.hub.context.observer.deviceRefused({ reason: 'subscription to a foreign topic' });
+  if (connection.version === 4) return FAILURE_OF_3_1_1;
+  switch (filterKind(wanted.filter)) {
+    case 'shared':
+      return REASON.sharedUnsupported;
+    case 'wildcard':
+      return REASON.wildcardsUnsupported;
+    case 'invalid':
+      return REASON.badFilter;
+    case 'plain':
+      return REASON.notAuthorized;
+  }
+}
+
+function answer(
+  connection: Connection,
+  packet: SubscribePacket,
+  result: { granted: readonly number[]; position: string | null },
+): void {
+  const { version, packetBytesMax } = connection;
+  const suback = encodeSuback({ version, packetId: packet.packetId, ...result });
+  if (suback.length <= packetBytesMax) connection.send(suback);
+  // User properties are left out where the client could not take them.
+  else connection.send(encodeSuback({ version, packetId: packet.packetId, ...result, position: null }));
+  connection.flush();
+}
+
+/** UNSUBSCRIBE: delivery stops; what was sent may still be acknowledged. */
+export function onUnsubscribe(connection: Connection, session: Session, packet: UnsubscribePacket): void {
+  const codes = packet.filters.map((filter) => {
+    if (!session.isSubscribed || !isUserTopic(filter, session.options)) return REASON.noSubscription;
+    session.stop();
+    return REASON.success;
+  });
+  connection.send(encodeUnsuback(connection.version, packet.packetId, codes));
+}
