@@ -38,8 +38,6 @@ export class Receipts {
   private readonly state: State;
   readonly reader: FeedReader;
   private cursor = -1;
-  /** The end of the feed when this process began to read it. */
-  private startedAt = 0;
   /** Feed numbers up to here were there at the start: their receipts may have been sent, or have a row, already. */
   private repeatedTo = 0;
   /** Works of the feed rows read and not claimed yet, from `expandedAt` on. */
@@ -69,7 +67,6 @@ export class Receipts {
     this.cursor = Number(this.state.meta('feed_done') ?? 0);
     this.repeatedTo = Number(this.state.db.get('SELECT max(seq) AS last FROM feed')?.['last'] ?? 0);
     this.persisted = this.cursor;
-    this.startedAt = Number(this.state.db.get('SELECT max(seq) AS last FROM feed')?.['last'] ?? 0);
   }
 
   private hasRow(id: string): boolean {
@@ -124,10 +121,6 @@ export class Receipts {
       this.state.transaction(() => this.insert(work, { state: PENDING, attempts: 0, due: ahead, history: [], now }));
       this.settled(work.seq);
     }
-  }
-
-  private hasRow(id: string): boolean {
-    return this.state.db.get('SELECT 1 AS yes FROM receipts WHERE id = ?', id) !== undefined;
   }
 
   /** Reads on in the feed until some works are there; a row of a large request alone may give more than a batch. */
