@@ -16,7 +16,12 @@ describe('delivery', () => {
     const device = await world.device();
     expect(await device.subscribe(world.topic(), { qos: 2 })).toMatchObject({ granted: [1] });
     const { tid } = await world.send('Hello', {
-      content: JSON.stringify({ message: 'Grüße', media: [], notification: { title: 'T', text: 'x' }, extras: { a: 1 } }),
+      content: JSON.stringify({
+        message: 'Grüße',
+        media: [],
+        notification: { title: 'T', text: 'x' },
+        extras: { a: 1 },
+      }),
       priority: 3,
     });
     const { packet, body } = await device.down();
@@ -42,7 +47,14 @@ describe('delivery', () => {
   });
 
   test('what waited goes out by priority, then number; another user gets nothing', async () => {
-    for (const [text, priority] of [['a', 1], ['b', 2], ['c', 3], ['d', 1], ['e', 2], ['f', 3]] as const) {
+    for (const [text, priority] of [
+      ['a', 1],
+      ['b', 2],
+      ['c', 3],
+      ['d', 1],
+      ['e', 2],
+      ['f', 3],
+    ] as const) {
       await world.send(text, { priority });
     }
     await world.send('other', { user: 'bob' });
@@ -213,7 +225,12 @@ describe('sessions', () => {
     await world.writer.drained();
 
     const again = await world.raw();
-    const connack = await again.connect({ username: world.topic(), password: await world.token(), clientId: 'kept', clean: false });
+    const connack = await again.connect({
+      username: world.topic(),
+      password: await world.token(),
+      clientId: 'kept',
+      clean: false,
+    });
     expect(connack.sessionPresent).toBe(true);
     // Without a new SUBSCRIBE, and with the same tid.
     expect(await again.take()).toEqual(unacknowledged);
@@ -250,7 +267,13 @@ describe('sessions', () => {
     await world.writer.drained();
     world.clock.advance(61_000);
     const again = await world.raw();
-    const connack = await again.connect({ ...v5, username: world.topic(), password: await world.token(), clean: false, properties });
+    const connack = await again.connect({
+      ...v5,
+      username: world.topic(),
+      password: await world.token(),
+      clean: false,
+      properties,
+    });
     expect(connack.sessionPresent).toBe(false);
   });
 
@@ -258,7 +281,11 @@ describe('sessions', () => {
     const device = await world.raw();
     const properties = { sessionExpiryInterval: 0xff_ff_ff_ff };
     const connack = await device.connect({ ...v5, username: world.topic(), password: await world.token(), properties });
-    expect(connack.properties).toMatchObject({ sessionExpiryInterval: 30 * 86_400, maximumQoS: 1, retainAvailable: false });
+    expect(connack.properties).toMatchObject({
+      sessionExpiryInterval: 30 * 86_400,
+      maximumQoS: 1,
+      retainAvailable: false,
+    });
   });
 
   test('take-over: the newer connection wins, the older hears 0x8E, nothing is lost', async () => {
@@ -322,7 +349,12 @@ describe('sessions', () => {
 
 describe('since', () => {
   test('SUBACK tells the position; since tells everything after one, in number order', async () => {
-    for (const [text, priority] of [['a', 1], ['b', 3], ['c', 2]] as const) await world.send(text, { priority });
+    for (const [text, priority] of [
+      ['a', 1],
+      ['b', 3],
+      ['c', 2],
+    ] as const)
+      await world.send(text, { priority });
     const device = await world.device(v5);
     const epoch = world.store.epoch();
     expect((await device.subscribe(world.topic())).position).toBe(`${epoch}:3`);
@@ -330,7 +362,11 @@ describe('since', () => {
     await world.send('d');
     await device.take();
     await device.subscribe(world.topic(), { since: `${epoch}:1` });
-    expect([(await device.take())['message'], (await device.take())['message'], (await device.take())['message']]).toEqual(['b', 'c', 'd']);
+    expect([
+      (await device.take())['message'],
+      (await device.take())['message'],
+      (await device.take())['message'],
+    ]).toEqual(['b', 'c', 'd']);
     const live = await world.send('e');
     expect(await device.take()).toMatchObject({ tid: live.tid });
     await device.ping();
@@ -378,6 +414,7 @@ describe('since', () => {
     await device.ping();
     await world.writer.drained();
     world.clock.advance(40 * DAY_MS);
+    await world.store.expireDue(world.clock.now(), 100);
     await world.store.purge(world.clock.now(), 100);
     await world.send('new');
     const later = await world.device(v5);

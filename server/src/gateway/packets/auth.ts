@@ -17,7 +17,8 @@ export function onAuth(connection: Connection, packet: Extract<ClientPacket, { k
     return;
   }
   if (method !== TOKEN_METHOD || data === undefined) {
-    connection.end(REASON.badMethod, `AUTH needs the method "${TOKEN_METHOD}" and a token as data`);
+    // 0x8C is not among the reasons of DISCONNECT (MQTT 5 §3.14.2.1).
+    connection.end(REASON.protocolError, `AUTH needs the method "${TOKEN_METHOD}" and a token as data`);
     return;
   }
   connection.hold();
