@@ -85,7 +85,6 @@ function registerStoreCounts(registry: Registry, read: () => Promise<StoreCounts
 /** Every figure of `GET /metrics`. One registry per server, so that two servers in one process do not mix. */
 export class Metrics {
   readonly registry = new Registry();
-  readonly contentType = this.registry.contentType;
 
   readonly requestsAccepted = this.#counter('carillon_requests_accepted_total', 'Requests answered 1001.');
   readonly destinationsAccepted = this.#counter(
@@ -141,9 +140,9 @@ export class Metrics {
     const gauge: Gauge = new Gauge({ name, help, registers: [this.registry], collect: () => gauge.set(read()) });
   }
 
-  /** The body of `GET /metrics`. */
-  render(): Promise<string> {
-    return this.registry.metrics();
+  /** The answer to `GET /metrics`. */
+  async render(): Promise<{ readonly contentType: string; readonly body: string }> {
+    return { contentType: this.registry.contentType, body: await this.registry.metrics() };
   }
 
   #counter(name: string, help: string): Counter {

@@ -80,7 +80,7 @@ describe('Metrics', () => {
     events.sessionClosed({ appId: null, reason: 'no-connect', durationMs: 1 });
     const receipt = { serviceId: 's', id: 'r', origin: 'https://x', status: 500, error: null, attempt: 1, ms: 9 };
     events.receiptTried({ ...receipt, result: 'dead' });
-    const text = await metrics.render();
+    const text = (await metrics.render()).body;
     for (const line of [
       'carillon_requests_accepted_total 1',
       'carillon_destinations_accepted_total 3',
@@ -104,7 +104,7 @@ describe('Metrics', () => {
   it('bounds the series of a label', async () => {
     const { events, metrics } = observed('silent');
     for (let index = 0; index < 1_000; index += 1) events.deviceRefused({ reason: `r${index}` });
-    const series = (await metrics.render())
+    const series = (await metrics.render()).body
       .split('\n')
       .filter((line) => line.startsWith('carillon_devices_refused_total{'));
     expect(series).toHaveLength(65);
@@ -116,7 +116,7 @@ describe('Metrics', () => {
     let depth = 1;
     metrics.addGauge('carillon_depth', 'Depth.', () => depth);
     depth = 5;
-    const lines = (await metrics.render()).split('\n');
+    const lines = (await metrics.render()).body.split('\n');
     expect(lines.filter((line) => line.startsWith('carillon_messages_waiting'))).toEqual([]);
     expect(lines).toContain('carillon_depth 5');
   });
