@@ -53,4 +53,6 @@ export interface HttpDeps {
   /** More routes: the operators' API, the console, the device API. */
   readonly registerAdmin?: (app: FastifyInstance) => void | Promise<void>;
   readonly tls?: TlsMaterial;
+  /** In place of those of `httpLimits`, for tests that must see them run out. */
+  readonly timeouts?: { readonly headersMs: number; readonly requestMs: number; readonly checkMs: number };
 }

@@ -37,9 +37,6 @@ export interface HttpServer {
 
 const SERVER_OPTIONS: ServerOptions = {
   maxHeaderSize: httpLimits.headerBytesMax,
-  headersTimeout: httpLimits.headersTimeoutMs,
-  requestTimeout: httpLimits.requestTimeoutMs,
-  connectionsCheckingInterval: httpLimits.timeoutCheckMs,
   keepAliveTimeout: httpLimits.keepAliveTimeoutMs,
   noDelay: true,
   // Other upgrades (a Java client asks for HTTP/2 with every request) are passed over, as RFC 9110 §7.8 allows.
@@ -67,10 +64,17 @@ function answerBrokenRequest(error: NodeJS.ErrnoException, socket: Duplex): void
 }
 
 function makeServer(deps: HttpDeps): Server | TlsServer {
+  const { timeouts } = deps;
+  const options: ServerOptions = {
+    ...SERVER_OPTIONS,
+    headersTimeout: timeouts?.headersMs ?? httpLimits.headersTimeoutMs,
+    requestTimeout: timeouts?.requestMs ?? httpLimits.requestTimeoutMs,
+    connectionsCheckingInterval: timeouts?.checkMs ?? httpLimits.timeoutCheckMs,
+  };
   const server =
     deps.tls === undefined
-      ? createServer(SERVER_OPTIONS)
-      : createTlsServer({ ...SERVER_OPTIONS, cert: deps.tls.cert, key: deps.tls.key, minVersion: 'TLSv1.2' });
+      ? createServer(options)
+      : createTlsServer({ ...options, cert: deps.tls.cert, key: deps.tls.key, minVersion: 'TLSv1.2' });
   server.maxHeadersCount = httpLimits.headersMax;
   server.maxConnections = httpLimits.connectionsMax;
   return server;

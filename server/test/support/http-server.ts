@@ -3,26 +3,17 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { MemoryBus } from '../../src/bus/memory.ts';
 import { Directory } from '../../src/core/directory.ts';
 import type { Observer } from '../../src/core/observer.ts';
-import type { AcceptResult, AcceptUnit, Clock, Store, WriteResult, Writer } from '../../src/core/ports.ts';
+import type { Clock, Writer } from '../../src/core/ports.ts';
 import type { HttpDeps } from '../../src/http/deps.ts';
 import { createHttpServer } from '../../src/http/server.ts';
 import type { HttpServer } from '../../src/http/server.ts';
+import { GroupWriter } from '../../src/queue/writer.ts';
 import { SqliteStore } from '../../src/store/sqlite/store.ts';
 import { FakeClock } from './clock.ts';
 import { systemRandom } from './random.ts';
 import { seedTenant } from './seed.ts';
 import type { SeedOptions, Tenant } from './seed.ts';
 import { silentObserver } from './silent-observer.ts';
-
-/** One commit per request: what the API answers does not depend on how commits are shared. */
-function directWriter(store: Store): Pick<Writer, 'accept'> {
-  return {
-    async accept(unit: AcceptUnit): Promise<AcceptResult> {
-      const written: WriteResult = await store.write({ opens: [], accepts: [unit], settlements: [], closes: [] });
-      return written.accepts[0] as AcceptResult;
-    },
-  };
-}
 
 export interface Answered {
   readonly status: number;
@@ -44,14 +35,49 @@ export interface TestServer {
   readonly port: number;
   readonly store: SqliteStore;
   readonly bus: MemoryBus;
-  readonly clock: FakeClock | Clock;
+  readonly clock: Clock;
   readonly directory: Directory;
   readonly tenant: Tenant;
   /** Over a connection of its own. */
-  call(call: Call): Promise<Answered>;
+  readonly call: (call: Call) => Promise<Answered>;
   /** `POST /resources/v1/messaging` with the tenant's key; a body that is no text is made JSON. */
-  send(body: unknown, options?: { headers?: Record<string, string>; query?: string }): Promise<Answered>;
+  readonly send: (body: unknown, options?: { headers?: Record<string, string>; query?: string }) => Promise<Answered>;
   close(): Promise<void>;
+}
+
+/** The smallest request: one message to userid `ann` on the conversation "Orders". */
+export function makeBody(
+  overrides: Record<string, unknown> = {},
+  block: Record<string, unknown> = {},
+): Record<string, unknown> {
+  return {
+    deliverychannel: 'appmessaging',
+    destination: [{ userid: ['ann'] }],
+    channels: {
+      appmessaging: { message: { text: 'Hello' }, thread_type: 'conversation', thread_title: 'Orders', ...block },
+    },
+    ...overrides,
+  };
+}
+
+interface Response {
+  readonly code: string;
+  readonly transid: string;
+  readonly details?: readonly { readonly path: string; readonly message: string }[];
+}
+
+/** The items of an accepted answer; throws where it is a refusal. */
+export function itemsOf(answered: Answered): readonly (Response & Record<string, unknown>)[] {
+  const { response } = answered.json as { response: unknown };
+  if (!Array.isArray(response)) throw new Error(`not accepted: ${answered.text}`);
+  return response as (Response & Record<string, unknown>)[];
+}
+
+/** The refusal of an answer; throws where it was accepted. */
+export function refusalOf(answered: Answered): Response {
+  const { response } = answered.json as { response: unknown };
+  if (Array.isArray(response)) throw new Error(`accepted: ${answered.text}`);
+  return response as Response;
 }
 
 export interface TestServerOptions {
@@ -60,7 +86,7 @@ export interface TestServerOptions {
   readonly observer?: Observer;
   /** Over the parts a test replaces. */
   readonly deps?: Partial<HttpDeps>;
-  /** Around the store's own writer, to make it fail or wait. */
+  /** Around the writer, to make it fail or wait. */
   readonly writer?: (writer: Pick<Writer, 'accept'>) => Pick<Writer, 'accept'>;
 }
 
@@ -106,14 +132,15 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
   const tenant = await seedTenant(store, options.seed);
   const bus = new MemoryBus();
   const directory = new Directory({ store, bus, clock });
-  const writer = directWriter(store);
+  const observer = options.observer ?? silentObserver;
+  const writer = new GroupWriter({ store, bus, clock, observer });
   const http = await createHttpServer({
     store,
     writer: options.writer?.(writer) ?? writer,
     bus,
     directory,
     clock,
-    observer: options.observer ?? silentObserver,
+    observer,
     limits: { waitingPerUserMax: 1_000, waitingTotalMax: 100_000 },
     publicUrl: () => 'https://msg.example',
     ...options.deps,
@@ -137,6 +164,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
       }),
     async close() {
       await http.close();
+      await writer.drained();
       directory.close();
       await bus.close();
       await store.close();
