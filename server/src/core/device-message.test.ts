@@ -16,7 +16,14 @@ const content: RequestContent = {
 
 function entry(overrides: Partial<NonNullable<LogEntry['message']>> = {}, n = 5): LogEntry {
   const thread = { id: 't"1', title: 'Bestellungen „ü“', type: 'Conversation' } as const;
-  return { user: 1, n, priority: 2, state: 0, message: { content, destination: 3, thread, links: null, ...overrides }, event: null };
+  return {
+    user: 1,
+    n,
+    priority: 2,
+    state: 0,
+    message: { content, destination: 3, thread, links: null, ...overrides },
+    event: null,
+  };
 }
 
 const options = { linkBase: 'https://c.example' };
@@ -40,7 +47,9 @@ describe('encodeMessage', () => {
     const told = JSON.parse(encodeMessage(entry({ links: { 7: 'abc' } }), options)) as { message: string };
     expect(told.message).toBe('Hi https://c.example/l/abc "ü" {{link_8}}');
     const odd = { ...content, content: JSON.stringify({ message: '{{link_constructor}} {{link___proto__}}' }) };
-    expect(encodeMessage(entry({ content: odd, links: {} }), options)).toContain('{{link_constructor}} {{link___proto__}}');
+    expect(encodeMessage(entry({ content: odd, links: {} }), options)).toContain(
+      '{{link_constructor}} {{link___proto__}}',
+    );
   });
 
   test('two parts are the same text, and the larger one is shared', () => {
@@ -51,7 +60,9 @@ describe('encodeMessage', () => {
   });
 
   test('content without members, and state events', () => {
-    expect(JSON.parse(encodeMessage(entry({ content: { ...content, content: '{}' } }), options))).toMatchObject({ seq: 5 });
+    expect(JSON.parse(encodeMessage(entry({ content: { ...content, content: '{}' } }), options))).toMatchObject({
+      seq: 5,
+    });
     const event: LogEntry = { ...entry(), message: null, event: { type: 'read', tids: ['x'] } };
     expect(JSON.parse(encodeMessage(event, options))).toEqual({ seq: 5, type: 'read', tids: ['x'] });
     const parts = encodeParts(event, options);

@@ -42,7 +42,13 @@ describe('replayPage', () => {
   });
 
   test('what ended is a hole, joined with its neighbours; what was delivered or read is told again', () => {
-    const page = [message(1, STATE.read), message(2, STATE.expired), message(3, STATE.queued, NOW), message(4, STATE.recalled), message(5, STATE.delivered)];
+    const page = [
+      message(1, STATE.read),
+      message(2, STATE.expired),
+      message(3, STATE.queued, NOW),
+      message(4, STATE.recalled),
+      message(5, STATE.delivered),
+    ];
     expect(told(page, { after: 0, upTo: 5 })).toEqual([1, '2-4', 5, 'after 5']);
   });
 

@@ -201,7 +201,8 @@ function subscribe(reader: PacketReader, version: Version): SubscribePacket {
     const filter = reader.text();
     const options = reader.byte();
     const qos = options & 0x03;
-    if ((options & reserved) !== 0 || qos === 3) throw new BadPacket('reserved bits of the subscription options are set');
+    if ((options & reserved) !== 0 || qos === 3)
+      throw new BadPacket('reserved bits of the subscription options are set');
     if (version === 5 && (options & 0x30) === 0x30) throw new BadPacket('retain handling 3', false);
     filters.push({ filter, qos: qos as 0 | 1 | 2 });
   }

@@ -2,7 +2,15 @@ import fc from 'fast-check';
 import { parser } from 'mqtt-packet';
 import type { Packet } from 'mqtt-packet';
 import { describe, expect, test } from 'vitest';
-import { encodeConnack, encodeDisconnect, encodePuback, encodePubackReason, encodePublish, encodeRefusal, topicField } from './encode.ts';
+import {
+  encodeConnack,
+  encodeDisconnect,
+  encodePuback,
+  encodePubackReason,
+  encodePublish,
+  encodeRefusal,
+  topicField,
+} from './encode.ts';
 import { REASON } from './reasons.ts';
 
 /** As mqtt-packet reads it. */
@@ -22,13 +30,15 @@ describe('PUBLISH', () => {
   test('is read back by another codec, whatever it holds', () => {
     fc.assert(
       fc.property(
-        fc.constantFrom<4 | 5>(4, 5),
-        fc.string({ minLength: 1, maxLength: 40, unit: 'grapheme' }),
-        fc.nat(0xff_ff),
-        fc.nat(100_000),
-        fc.string({ maxLength: 300, unit: 'grapheme' }),
-        fc.uint8Array({ maxLength: 20_000 }),
-        (version, topic, packetId, expirySeconds, head, tail) => {
+        fc.record({
+          version: fc.constantFrom<4 | 5>(4, 5),
+          topic: fc.string({ minLength: 1, maxLength: 40, unit: 'grapheme' }),
+          packetId: fc.nat(0xff_ff),
+          expirySeconds: fc.nat(100_000),
+          head: fc.string({ maxLength: 300, unit: 'grapheme' }),
+          tail: fc.uint8Array({ maxLength: 20_000 }),
+        }),
+        ({ version, topic, packetId, expirySeconds, head, tail }) => {
           const payload = { head, tail: Buffer.from(tail) };
           const bytes = encodePublish({ version, topic: topicField(topic), packetId, expirySeconds, payload });
           const hasExpiry = version === 5 && expirySeconds > 0;
@@ -61,7 +71,15 @@ test('answers', () => {
   expect(read(refused, 5)).toMatchObject({ messageId: 7, reasonCode: 0x99, properties: { reasonString: 'why' } });
   expect(encodePubackReason(7, { version: 4, reason: REASON.badPayload })).toEqual(encodePuback(7));
   expect(read(encodeRefusal({ version: 4, reason: REASON.badCredentials }), 4)).toMatchObject({ returnCode: 4 });
-  expect(read(encodeRefusal({ version: 5, reason: REASON.quotaExceeded, text: 'x' }), 5)).toMatchObject({ reasonCode: 0x97 });
-  expect(read(encodeConnack({ version: 4, present: true, properties: {} }), 4)).toMatchObject({ sessionPresent: true, returnCode: 0 });
-  expect(read(encodeDisconnect({ version: 5, reason: REASON.takenOver }), 5)).toMatchObject({ cmd: 'disconnect', reasonCode: 0x8e });
+  expect(read(encodeRefusal({ version: 5, reason: REASON.quotaExceeded, text: 'x' }), 5)).toMatchObject({
+    reasonCode: 0x97,
+  });
+  expect(read(encodeConnack({ version: 4, present: true, properties: {} }), 4)).toMatchObject({
+    sessionPresent: true,
+    returnCode: 0,
+  });
+  expect(read(encodeDisconnect({ version: 5, reason: REASON.takenOver }), 5)).toMatchObject({
+    cmd: 'disconnect',
+    reasonCode: 0x8e,
+  });
 });

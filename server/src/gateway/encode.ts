@@ -137,8 +137,5 @@ export function encodeDisconnect(answer: Answer): Buffer {
 
 /** AUTH that ends a re-authentication well. */
 export function encodeAuthSuccess(method: string): Buffer {
-  return generate(
-    { cmd: 'auth', reasonCode: 0, properties: { authenticationMethod: method } },
-    { protocolVersion: 5 },
-  );
+  return generate({ cmd: 'auth', reasonCode: 0, properties: { authenticationMethod: method } }, { protocolVersion: 5 });
 }

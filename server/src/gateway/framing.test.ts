@@ -34,7 +34,14 @@ function read(chunks: Iterable<Buffer>, bytesMax = MAX): (Buffer | string)[] {
 }
 
 describe('Framer', () => {
-  const packets = [packet(0xc0, 0), packet(0x40, 2), packet(0x30, 127), packet(0x31, 128), packet(0x32, 300), packet(0xe0, 0)];
+  const packets = [
+    packet(0xc0, 0),
+    packet(0x40, 2),
+    packet(0x30, 127),
+    packet(0x31, 128),
+    packet(0x32, 300),
+    packet(0xe0, 0),
+  ];
   const bytes = Buffer.concat(packets);
 
   test('packets in one chunk, and split in two at every offset', () => {
@@ -51,7 +58,10 @@ describe('Framer', () => {
   test('any packets in any chunks', () => {
     fc.assert(
       fc.property(
-        fc.array(fc.record({ first: fc.nat(255), length: fc.oneof(fc.nat(20), fc.nat(20_000)) }), { minLength: 1, maxLength: 5 }),
+        fc.array(fc.record({ first: fc.nat(255), length: fc.oneof(fc.nat(20), fc.nat(20_000)) }), {
+          minLength: 1,
+          maxLength: 5,
+        }),
         fc.array(fc.integer({ min: 1, max: 5_000 }), { minLength: 1, maxLength: 20 }),
         (parts, sizes) => {
           const wanted = parts.map(({ first, length }) => packet(first, length));

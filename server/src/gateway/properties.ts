@@ -15,7 +15,15 @@ export interface Properties {
   user?: [name: string, value: string][];
 }
 
-export type PropertyHolder = 'connect' | 'will' | 'publish' | 'puback' | 'subscribe' | 'unsubscribe' | 'disconnect' | 'auth';
+export type PropertyHolder =
+  | 'connect'
+  | 'will'
+  | 'publish'
+  | 'puback'
+  | 'subscribe'
+  | 'unsubscribe'
+  | 'disconnect'
+  | 'auth';
 
 interface PropertyRule {
   readonly in: readonly PropertyHolder[];

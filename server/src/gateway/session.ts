@@ -338,20 +338,18 @@ export class Session {
       this.#settling ??= new Set();
       this.#settling.add(n);
     }
-    this.#context.writer
-      .settle({ ...this.#fact(now), kind: 'delivered', ref: { n }, sentAt: flight.sentAt })
-      .then(
-        ({ outcome }) => {
-          this.#settling?.delete(n);
-          if (message === null || outcome !== 'done') return;
-          const latencyMs = Math.max(0, now - message.content.acceptedAt);
-          this.#context.observer.delivered({ appId: this.options.appId, latencyMs });
-        },
-        () => {
-          this.#settling?.delete(n);
-          this.#floorMax = Math.min(this.#floorMax, n - 1);
-        },
-      );
+    this.#context.writer.settle({ ...this.#fact(now), kind: 'delivered', ref: { n }, sentAt: flight.sentAt }).then(
+      ({ outcome }) => {
+        this.#settling?.delete(n);
+        if (message === null || outcome !== 'done') return;
+        const latencyMs = Math.max(0, now - message.content.acceptedAt);
+        this.#context.observer.delivered({ appId: this.options.appId, latencyMs });
+      },
+      () => {
+        this.#settling?.delete(n);
+        this.#floorMax = Math.min(this.#floorMax, n - 1);
+      },
+    );
     this.#acknowledged += 1;
     if (isKept && this.#acknowledged % this.#context.limits.floorEvery === 0) this.storeFloor();
   }

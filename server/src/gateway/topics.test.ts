@@ -15,7 +15,18 @@ test('a userid survives the way into a topic and back, and takes one level witho
 
 test('nobody else', () => {
   const ann = { appId: 'app', userid: 'ann' };
-  for (const topic of ['app/bob', 'app/ann/', 'app/ann/x', 'app2/ann', 'ap/ann', 'app', 'app/', 'app/%', 'app/ann%00', '']) {
+  for (const topic of [
+    'app/bob',
+    'app/ann/',
+    'app/ann/x',
+    'app2/ann',
+    'ap/ann',
+    'app',
+    'app/',
+    'app/%',
+    'app/ann%00',
+    '',
+  ]) {
     expect(isUserTopic(topic, ann), topic).toBe(false);
   }
   expect(isUserTopic('app/a%6En', ann)).toBe(true);
@@ -27,7 +38,9 @@ test('nobody else', () => {
 });
 
 test('kinds of filters', () => {
-  const kinds = Object.fromEntries(['a/b', '#', 'a/+/b', '#/a', 'a#', '+a', '', '$share/g/a'].map((each) => [each, filterKind(each)]));
+  const kinds = Object.fromEntries(
+    ['a/b', '#', 'a/+/b', '#/a', 'a#', '+a', '', '$share/g/a'].map((each) => [each, filterKind(each)]),
+  );
   expect(kinds).toEqual({
     'a/b': 'plain',
     '#': 'wildcard',

@@ -5,15 +5,15 @@ import { Lru } from '../lib/lru.ts';
 import { identityLimits } from './limits.ts';
 
 export type JsonFetchResult =
-  { readonly ok: true; readonly json: unknown } | { readonly ok: false; readonly message: string };
+  | { readonly ok: true; readonly json: unknown }
+  | { readonly ok: false; readonly message: string };
 
 /** Gets a JSON document from an address of an app's settings; never rejects for what the other side does. */
 export type JsonFetch = (url: string) => Promise<JsonFetchResult>;
 
 export type KeySetResult =
   /** `keys`: resolves the key of a token header; null: the set has no key of that kid, or none could be read. */
-  | { readonly ok: true; readonly keys: LocalJWKSet | null }
-  | { readonly ok: false; readonly message: string };
+  { readonly ok: true; readonly keys: LocalJWKSet | null } | { readonly ok: false; readonly message: string };
 
 interface HeldSet {
   keys: LocalJWKSet | null;

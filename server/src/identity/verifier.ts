@@ -138,7 +138,7 @@ function open(token: string): { header: { alg: string; kid: string | null }; cla
 /** The keys that fit the header of a token: one as a rule, several where a set has no kids. */
 async function candidates(keys: LocalJWKSet, token: string): Promise<readonly Key[]> {
   try {
-    return [await keys(decodeProtectedHeader(token) as { alg: string })];
+    return [await keys(decodeProtectedHeader(token))];
   } catch (error) {
     if (!(error instanceof errors.JWKSMultipleMatchingKeys)) return [];
     const several: Key[] = [];

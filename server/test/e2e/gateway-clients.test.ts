@@ -72,7 +72,7 @@ describe.each([
     await client.publishAsync(`${world.topic()}/up`, JSON.stringify({ type: 'read', tids: [one.tid] }), { qos: 1 });
     expect(await world.statusOf(one.tid)).toBe(STATE.read);
     expect((await down.next()).value).toMatchObject({ type: 'read', tids: [one.tid] });
-    const threadId = ((first as { thread: { id: string } }).thread).id;
+    const threadId = (first as { thread: { id: string } }).thread.id;
     const reply = { id: 'r1', type: 'reply', thread: { id: threadId }, message: 'Thanks' };
     await client.publishAsync(`${world.topic()}/up`, JSON.stringify(reply), { qos: 1 });
 
@@ -83,7 +83,9 @@ describe.each([
   });
 
   test('a wrong token and a foreign topic are refused', async () => {
-    await expect(connect(url(), { protocolVersion, password: await world.token('bob') })).rejects.toThrow(/[Nn]ot authorized|[Bb]ad [Uu]ser/);
+    await expect(connect(url(), { protocolVersion, password: await world.token('bob') })).rejects.toThrow(
+      /[Nn]ot authorized|[Bb]ad [Uu]ser/,
+    );
     const { client } = await connect(url(), { protocolVersion });
     for (const topic of ['#', 'acme-app/bob', `${world.topic()}/#`, '$share/g/acme-app/ann']) {
       await expect(client.subscribeAsync(topic, { qos: 1 })).rejects.toThrow();
@@ -95,7 +97,9 @@ describe('WebSocket', () => {
   test('an origin that the app does not list is refused', async () => {
     const wsOptions = (origin: string) => ({ wsOptions: { headers: { origin } } });
     await connect(world.wsUrl, { protocolVersion: 5, ...wsOptions('https://shop.example') });
-    await expect(connect(world.wsUrl, { protocolVersion: 5, ...wsOptions('https://evil.example') })).rejects.toThrow(/[Nn]ot authorized/);
+    await expect(connect(world.wsUrl, { protocolVersion: 5, ...wsOptions('https://evil.example') })).rejects.toThrow(
+      /[Nn]ot authorized/,
+    );
   });
 
   /** The status an upgrade is answered with; 101: it was taken. */

@@ -315,7 +315,7 @@ describe('sessions', () => {
     }
     const last = await world.device({ ...v5, clean: false, properties: { sessionExpiryInterval: 600 } });
     while (seen.size < sent.length) seen.add((await last.take())['tid']);
-    expect([...seen].toSorted()).toEqual(sent.toSorted());
+    expect(seen).toEqual(new Set(sent));
   });
 
   test('QoS 0 is a view: sent again to each new session until a delivered event', async () => {

@@ -47,7 +47,10 @@ describe('CONNECT', () => {
     world.clock.advance(60_000);
     expect(await connack({ password })).toMatchObject({ code: 0 });
     world.clock.advance(10_000);
-    expect(await connack({ ...v5, password })).toMatchObject({ code: 0x86, properties: { reasonString: 'the token has ended' } });
+    expect(await connack({ ...v5, password })).toMatchObject({
+      code: 0x86,
+      properties: { reasonString: 'the token has ended' },
+    });
   });
 
   test('client ids: the original form is read, an empty one is assigned', async () => {
@@ -83,9 +86,14 @@ describe('CONNECT', () => {
 
   test('a method other than token is refused; the token may come as its data', async () => {
     const token = await world.token();
-    expect(await connack({ ...v5, properties: { authenticationMethod: 'SCRAM' }, password: token })).toMatchObject({ code: 0x8c });
+    expect(await connack({ ...v5, properties: { authenticationMethod: 'SCRAM' }, password: token })).toMatchObject({
+      code: 0x8c,
+    });
     const properties = { authenticationMethod: 'token', authenticationData: Buffer.from(token) };
-    expect(await connack({ ...v5, properties })).toMatchObject({ code: 0, properties: { authenticationMethod: 'token' } });
+    expect(await connack({ ...v5, properties })).toMatchObject({
+      code: 0,
+      properties: { authenticationMethod: 'token' },
+    });
   });
 });
 
@@ -95,7 +103,10 @@ describe('tokens that end', () => {
     world.pass(159_000);
     await device.ping();
     world.pass(2_000);
-    expect(await device.next('disconnect')).toMatchObject({ reasonCode: 0x87, properties: { reasonString: expect.stringContaining('token has ended') as string } });
+    expect(await device.next('disconnect')).toMatchObject({
+      reasonCode: 0x87,
+      properties: { reasonString: expect.stringContaining('token has ended') as string },
+    });
     await device.closed();
   });
 
@@ -134,7 +145,14 @@ describe('strangers', () => {
   test('5 s for a CONNECT, byte by byte too', async () => {
     const silent = await world.raw();
     const slow = await world.raw();
-    const bytes = generate({ cmd: 'connect', clientId: 'phone', clean: true, keepalive: 0, username: 'x', password: Buffer.from('x') });
+    const bytes = generate({
+      cmd: 'connect',
+      clientId: 'phone',
+      clean: true,
+      keepalive: 0,
+      username: 'x',
+      password: Buffer.from('x'),
+    });
     slow.send(bytes.subarray(0, 4));
     world.pass(4_000);
     slow.send(bytes.subarray(4, 5));
@@ -224,7 +242,13 @@ describe('events up', () => {
 
   test('malformed ones: 0x99 in MQTT 5, PUBACK and an error event in 3.1.1', async () => {
     const device = await world.device(v5);
-    for (const event of ['{', '[]', '{"type":"nothing"}', '{"type":"read","tids":[]}', '{"type":"reply","message":"x"}']) {
+    for (const event of [
+      '{',
+      '[]',
+      '{"type":"nothing"}',
+      '{"type":"read","tids":[]}',
+      '{"type":"reply","message":"x"}',
+    ]) {
       expect(await device.up(world.topic(), event), event).toBe(0x99);
     }
     const old = await world.device({ clientId: 'old' });
@@ -253,7 +277,15 @@ describe('events up', () => {
     const device = await world.device(v5);
     for (let messageId = 1; messageId <= 12; messageId += 1) {
       const payload = JSON.stringify({ type: 'delivered', tids: [tid] });
-      device.send({ cmd: 'publish', topic: `${world.topic()}/up`, payload, qos: 1, dup: false, retain: false, messageId });
+      device.send({
+        cmd: 'publish',
+        topic: `${world.topic()}/up`,
+        payload,
+        qos: 1,
+        dup: false,
+        retain: false,
+        messageId,
+      });
     }
     for (let count = 0; count < 5; count += 1) await device.next('puback');
     expect(device.pending).toEqual([]);

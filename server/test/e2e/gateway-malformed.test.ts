@@ -98,7 +98,11 @@ describe('CONNECT', () => {
     ['will QoS without a will', () => connect({ flags: 0xca }), 'closed'],
     ['user name flag without a user name', () => connect({ rest: Buffer.alloc(0) }), 'closed'],
     ['password without a user name', () => connect({ flags: 0x42, rest: text(token) }), 'closed'],
-    ['bytes behind it', () => connect({ rest: Buffer.concat([text('acme-app/ann'), text(token), hex('00')]) }), 'closed'],
+    [
+      'bytes behind it',
+      () => connect({ rest: Buffer.concat([text('acme-app/ann'), text(token), hex('00')]) }),
+      'closed',
+    ],
     ['keep alive 65535', () => connect({ keepAlive: [0xff, 0xff] }), 'accepted'],
     ['client id empty, kept session', () => connect({ flags: 0xc0, clientId: '' }), 2],
     ['client id of 65,535 bytes', () => connect({ clientId: 'x'.repeat(65_535) }), 'closed'],
@@ -140,7 +144,10 @@ describe('CONNECT', () => {
   });
 
   test('at every split of the bytes it is the same packet', async () => {
-    const bytes = Buffer.concat([connect(), generate({ cmd: 'subscribe', messageId: 3, subscriptions: [{ topic: 'acme-app/ann', qos: 1 }] })]);
+    const bytes = Buffer.concat([
+      connect(),
+      generate({ cmd: 'subscribe', messageId: 3, subscriptions: [{ topic: 'acme-app/ann', qos: 1 }] }),
+    ]);
     for (let at = 1; at < bytes.length; at += 7) {
       const device = await world.raw();
       device.send(bytes.subarray(0, at));
@@ -180,7 +187,11 @@ describe('after CONNECT, MQTT 5', () => {
     ['PUBLISH, payload format 2', () => packet(0x30, text(up), hex('02 01 02')), 0x82],
     ['PUBLISH, payload format lie', () => packet(0x30, text(up), hex('02 01 01 ff fe')), 0],
     ['PUBLISH, message expiry 0 and 2^32-1', () => packet(0x30, text(up), hex('05 02 ffffffff 7b 7d')), 0],
-    ['PUBLISH, response topic', () => packet(0x30, text(up), Buffer.concat([hex('05 08'), text('x/'), hex('7b 7d')])), 0],
+    [
+      'PUBLISH, response topic',
+      () => packet(0x30, text(up), Buffer.concat([hex('05 08'), text('x/'), hex('7b 7d')])),
+      0,
+    ],
     ['PUBLISH, topic longer than the packet', () => packet(0x30, hex('ff ff 61')), 0x81],
     ['PUBLISH of 256 MB', () => hex('30 ff ff ff 7f'), 0x95],
     ['PUBACK of an unknown id', () => hex('40 02 12 34'), 0],

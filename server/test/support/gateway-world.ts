@@ -47,7 +47,13 @@ export class GatewayWorld {
   httpPort = 0;
   private readonly devices: RawDevice[] = [];
 
-  private constructor(parts: { store: SqliteStore; clock: FakeClock; tenant: Tenant; app: App; options: WorldOptions }) {
+  private constructor(parts: {
+    store: SqliteStore;
+    clock: FakeClock;
+    tenant: Tenant;
+    app: App;
+    options: WorldOptions;
+  }) {
     this.store = parts.store;
     this.clock = parts.clock;
     this.tenant = parts.tenant;
@@ -98,7 +104,10 @@ export class GatewayWorld {
     return `mqtt://127.0.0.1:${this.mqttPort}`;
   }
 
-  async token(user = 'ann', claims: { deviceid?: string; ttlSeconds?: number; customerid?: string } = {}): Promise<string> {
+  async token(
+    user = 'ann',
+    claims: { deviceid?: string; ttlSeconds?: number; customerid?: string } = {},
+  ): Promise<string> {
     const made = await mintDeviceToken({ app: this.app, userid: user, now: this.clock.now(), ...claims });
     if (!made.ok) throw new Error(made.message);
     return made.token;

@@ -102,7 +102,9 @@ export class RawDevice {
 
   /** Until a packet of that kind came, which stays, or the connection ended. */
   async closedOr(cmd: Packet['cmd']): Promise<void> {
-    await this.until('the end', () => (this.isClosed || this.packets.some((packet) => packet.cmd === cmd) ? true : undefined));
+    await this.until('the end', () =>
+      this.isClosed || this.packets.some((packet) => packet.cmd === cmd) ? true : undefined,
+    );
   }
 
   /** Sends CONNECT and reads CONNACK. */

@@ -35,7 +35,11 @@ async function reauthenticate(connection: Connection, login: Login, token: strin
     }
     const { appId, userid, deviceid } = verdict.identity;
     const deviceidNow = connection.session?.options.deviceid;
-    if (appId !== login.identity.appId || userid !== login.identity.userid || (deviceid ?? deviceidNow) !== deviceidNow) {
+    if (
+      appId !== login.identity.appId ||
+      userid !== login.identity.userid ||
+      (deviceid ?? deviceidNow) !== deviceidNow
+    ) {
       connection.end(REASON.notAuthorized, 'the fresh token is of another user or device');
       return;
     }

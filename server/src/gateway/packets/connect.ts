@@ -90,7 +90,8 @@ function readDeviceid(packet: ConnectPacket, identity: DeviceIdentity, context: 
     return refuse(`a client id is at most ${context.limits.clientIdBytesMax} bytes long`);
   }
   // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
-  if (/[\u0000-\u001f\u007f-\u009f+#\ufeff]/.test(clientId)) return refuse('a client id must not hold control characters, + or #');
+  if (/[\u0000-\u001f\u007f-\u009f+#\ufeff]/.test(clientId))
+    return refuse('a client id must not hold control characters, + or #');
   const deviceid = withoutUser(clientId, identity);
   if (deviceid === null) return refuse('the client id names another user');
   if (identity.deviceid !== null && identity.deviceid !== deviceid) {
@@ -137,7 +138,16 @@ async function openSession(connection: Connection, packet: ConnectPacket, entran
     }
     const { appId, userid, customerid, msisdn } = identity;
     const at = context.clock.now();
-    opened = await context.writer.open({ appId, userid, customerid, msisdn, deviceid, clean: packet.clean, keepMs, at });
+    opened = await context.writer.open({
+      appId,
+      userid,
+      customerid,
+      msisdn,
+      deviceid,
+      clean: packet.clean,
+      keepMs,
+      at,
+    });
   } catch (error) {
     registry.forget(sessionName, userName, connection);
     throw error;
@@ -172,7 +182,9 @@ function welcome(
   });
   connection.session = session;
   connection.opened();
-  connection.send(encodeConnack({ version: packet.version, present: opened.present, properties: told(packet, result, context) }));
+  connection.send(
+    encodeConnack({ version: packet.version, present: opened.present, properties: told(packet, result, context) }),
+  );
   context.observer.sessionOpened({
     appId: entrance.identity.appId,
     protocol: packet.version === 5 ? 'mqtt5' : 'mqtt4',
@@ -198,7 +210,9 @@ function told(
     wildcardSubscriptionAvailable: false,
     subscriptionIdentifiersAvailable: false,
     sharedSubscriptionAvailable: false,
-    ...(keepSeconds === (packet.properties.sessionExpirySeconds ?? 0) ? undefined : { sessionExpiryInterval: keepSeconds }),
+    ...(keepSeconds === (packet.properties.sessionExpirySeconds ?? 0)
+      ? undefined
+      : { sessionExpiryInterval: keepSeconds }),
     ...(result.entrance.isAssigned ? { assignedClientIdentifier: result.entrance.deviceid } : undefined),
     ...(result.entrance.method === null ? undefined : { authenticationMethod: result.entrance.method }),
   };

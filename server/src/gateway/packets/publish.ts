@@ -37,7 +37,8 @@ function faultOf(packet: PublishPacket): [ReasonCode, string] | null {
   if (packet.properties.topicAlias !== undefined) return [REASON.topicAlias, 'topic aliases are not used here'];
   if (packet.qos === 2) return [REASON.qosUnsupported, 'events are sent with QoS 0 or 1'];
   if (packet.retain) return [REASON.retainUnsupported, 'nothing is retained here'];
-  if (packet.topic === '' || /[+#]/.test(packet.topic)) return [REASON.badTopic, 'the topic name is empty or has wildcards'];
+  if (packet.topic === '' || /[+#]/.test(packet.topic))
+    return [REASON.badTopic, 'the topic name is empty or has wildcards'];
   return null;
 }
 
@@ -50,7 +51,13 @@ function onForeignTopic(connection: Connection, packet: PublishPacket): void {
   }
   connection.hub.context.observer.deviceRefused({ reason: 'event to a foreign topic' });
   if (packet.qos === 0) return;
-  connection.send(encodePubackReason(packet.packetId, { version: 5, reason: REASON.notAuthorized, text: reasonText(connection, text) }));
+  connection.send(
+    encodePubackReason(packet.packetId, {
+      version: 5,
+      reason: REASON.notAuthorized,
+      text: reasonText(connection, text),
+    }),
+  );
 }
 
 function reasonText(connection: Connection, text: string): string | undefined {
