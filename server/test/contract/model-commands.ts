@@ -64,7 +64,7 @@ export const command = fc.oneof(
     }),
   },
   { weight: 1, arbitrary: fc.record({ type: fc.constant('purge' as const) }) },
-  { weight: 1, arbitrary: fc.record({ type: fc.constant('reopen' as const) }) },
+  { weight: 1, arbitrary: fc.record({ type: fc.constant('reopen' as const), crash: fc.boolean() }) },
 );
 export type Command = typeof command extends fc.Arbitrary<infer One> ? One : never;
 export type CommandOf<Type extends Command['type']> = Extract<Command, { type: Type }>;

@@ -39,6 +39,8 @@ export interface ModelReceipt {
   /** Known from the first claim on. */
   id: string | null;
   state: 'pending' | 'done' | 'dead';
+  /** It was told once; what comes after it need not wait when a crash has it told again. */
+  wasTaken: boolean;
   dueAt: number;
   leasedUntil: number;
   attempts: number;
@@ -115,7 +117,18 @@ export class StoreModel {
     const key = `${tid} ${userid}`;
     const list = this.receipts.get(key) ?? [];
     this.receipts.set(key, list);
-    list.push({ tid, userid, kind, at, id: null, state: 'pending', dueAt: at, leasedUntil: 0, attempts: 0 });
+    list.push({
+      tid,
+      userid,
+      kind,
+      at,
+      id: null,
+      state: 'pending',
+      wasTaken: false,
+      dueAt: at,
+      leasedUntil: 0,
+      attempts: 0,
+    });
   }
 
   private appendEvent(userid: string, priority: Priority = 2): number {

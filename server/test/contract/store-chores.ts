@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { customerid, DAY_MS, destinationOf, HOUR_MS, MINUTE_MS } from '../support/builders.ts';
-import { kindsOf, type MakeStore, STATE, tidOf, useStore } from './store-fixture.ts';
+import { type Fact, kindsOf, type MakeStore, STATE, tidOf, useStore } from './store-fixture.ts';
 
 /** What time does: expiry, purging, and what outlives both. */
 export function storeChoresSuite(makeStore: MakeStore): void {
@@ -58,6 +58,27 @@ function expiryCases(makeStore: MakeStore): void {
     expect(await f.stateOf(entry)).toBe(STATE.expired);
     expect((await f.owed(phone)).filter((n) => n === 1)).toEqual([]);
   });
+
+  for (const kind of ['delivered', 'read'] as const) {
+    it(`takes a ${kind} at expiry for too late, although nobody had looked yet`, async () => {
+      const f = fixture();
+      const expiry = f.clock.now() + MINUTE_MS;
+      const [late, inTime] = [await f.send('ann', { expiry }), await f.send('ann', { expiry })];
+      const fact = (n: number): Fact => {
+        const common = { user: late.user, ref: { n } };
+        return kind === 'read' ? { kind, ...common } : { kind, ...common, sentAt: null };
+      };
+      f.clock.advance(MINUTE_MS - 1);
+      expect((await f.settle(fact(inTime.n))).outcome).toBe('done');
+      f.clock.advance(1);
+      expect(await f.settle(fact(late.n))).toEqual({ outcome: 'stale', entries: [] });
+      await f.expireAll();
+      expect([await f.stateOf(late), await f.stateOf(inTime)]).toEqual([STATE.expired, STATE[kind]]);
+      const works = (await f.takeReceipts()).filter((work) => work.facts!.transid === tidOf(late));
+      expect(kindsOf(works)).toEqual(['submitted', 'expired']);
+      expect((await f.store.counts(f.clock.now())).waiting).toBe(0);
+    });
+  }
 
   it('leaves what a device has', async () => {
     const f = fixture();
@@ -117,11 +138,14 @@ function purgeCases(makeStore: MakeStore): void {
 
   it('purges after the retention of the client, counted from the end of the message', async () => {
     const f = fixture();
-    const entry = await f.send();
-    f.clock.advance(HOUR_MS);
+    const entry = await f.send('ann', { expiry: f.clock.now() + 20 * DAY_MS });
+    f.clock.advance(10 * DAY_MS);
     await f.settle({ kind: 'delivered', user: entry.user, ref: { n: 1 }, sentAt: null });
     await f.takeReceipts();
-    f.clock.advance(29 * DAY_MS);
+    f.clock.advance(15 * DAY_MS);
+    await f.expireAll();
+    await f.purgeAll();
+    f.clock.advance(14 * DAY_MS);
     await f.expireAll();
     await f.purgeAll();
     expect(await f.stateOf(entry)).toBe(STATE.delivered);

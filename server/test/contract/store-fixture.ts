@@ -34,6 +34,8 @@ export interface StoreHarness {
   readonly store: Store;
   /** Closes the store and opens another one on the same data, as a restart does. */
   reopen(): Promise<Store>;
+  /** Opens a store on what was synced at this moment, as after kill -9: the one before never closes its books. */
+  crash(): Promise<Store>;
   /** Closes and removes everything, backups included. */
   close(): Promise<void>;
   /** Where a backup may be written: removed by `close`. */
@@ -67,6 +69,10 @@ export class StoreFixture {
 
   async reopen(): Promise<void> {
     this.store = await this.harness.reopen();
+  }
+
+  async crash(): Promise<void> {
+    this.store = await this.harness.crash();
   }
 
   write(batch: Partial<WriteBatch>): Promise<WriteResult> {

@@ -182,6 +182,23 @@ function houseCases(makeStore: MakeStore): void {
     expect(await f.store.requestStatus(f.tenant.serviceId, tidOf(second))).not.toBeNull();
   });
 
+  it('keeps all that was answered over a crash', async () => {
+    const f = fixture();
+    const entry = await f.send();
+    const phone = await f.connect();
+    await f.send();
+    await f.settle({ kind: 'delivered', user: entry.user, device: phone.device, ref: { n: 1 }, sentAt: null });
+    await f.settle({ kind: 'read', user: entry.user, ref: { n: 1 } });
+    const log = await f.store.readLog(entry.user, 0, 10);
+    const owed = await f.owed(phone);
+    await f.crash();
+    expect(await f.store.readLog(entry.user, 0, 10)).toEqual(log);
+    expect(await f.owed(phone)).toEqual(owed);
+    expect(await f.open()).toMatchObject({ present: true, subscribed: true, device: phone.device, base: phone.base });
+    expect((await f.store.counts(f.clock.now())).waiting).toBe(1);
+    expect((await f.send()).n).toBe(4);
+  });
+
   it('answers a probe', async () => {
     await expect(fixture().store.probe()).resolves.toBeUndefined();
   });
@@ -206,6 +223,8 @@ function houseCases(makeStore: MakeStore): void {
       expect(log.map((entry) => entry.n)).toEqual(Array.from({ length: head }, (_, index) => index + 1));
       const works = await copy.claimReceipts({ limit: 1_000, leaseMs: 1_000, now: f.clock.now() });
       expect(works).toHaveLength(head);
+      // It is a restore that changes the epoch.
+      expect(copy.epoch()).toBe(f.store.epoch());
       expect(await copy.getObject('app', f.tenant.appId)).toEqual(await f.store.getObject('app', f.tenant.appId));
     } finally {
       await copy.close();

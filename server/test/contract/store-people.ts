@@ -265,6 +265,17 @@ function profileCases(makeStore: MakeStore): void {
     expect(await f.store.readLog(await f.userOf('ann'), 1, 10)).toEqual(result.entries);
   });
 
+  it('takes the customerid for a note where it is the userid', async () => {
+    const f = fixture();
+    const same = await seedTenant(f.store, { name: 'globex', app: { customerid: 'same' } });
+    const { clientId, serviceId, appId } = same;
+    await f.store.putProfile({ appId, userid: 'ann', customerid: 'C-1', msisdn: null }, f.clock.now());
+    const destinations = [destinationOf(customerid('C-1')), destinationOf(customerid('ann'))];
+    const entries = await f.accepted({ clientId, serviceId, appId, destinations });
+    const ann = await f.userOf('ann', appId);
+    expect(entries.map((entry) => entry.user === ann)).toEqual([false, true]);
+  });
+
   it('finds a user by msisdn once the profile has it', async () => {
     const f = fixture();
     await put(f, 'ann', { msisdn: '+49151' });
@@ -301,6 +312,8 @@ function profileCases(makeStore: MakeStore): void {
     expect(await f.store.getProfile(appId, 'ann')).toBeNull();
     expect(await f.store.findUser(appId, 'ann')).toBeNull();
     expect(await f.store.readLog(entry.user, 0, 10)).toEqual([]);
+    const late = await f.settle({ kind: 'delivered', user: entry.user, ref: { n: entry.n }, sentAt: null });
+    expect(late.outcome).toBe('unknown');
     expect((await f.store.counts(f.clock.now())).waiting).toBe(0);
     const status = await f.store.requestStatus(serviceId, tidOf(entry));
     expect(JSON.stringify(status?.deliveries.map((delivery) => delivery.userid) ?? null)).not.toContain('ann');

@@ -56,6 +56,57 @@ function leaseCases(makeStore: MakeStore): void {
     expect(await f.takeReceipts()).toEqual([]);
   });
 
+  it('fences one that failed before, too', async () => {
+    const f = fixture();
+    await f.send();
+    const [first] = await f.claim();
+    await retry(f, first!, MINUTE_MS);
+    f.clock.advance(MINUTE_MS);
+    const [late] = await f.claim();
+    f.clock.advance(LEASE_MS + 1);
+    const [current] = await f.claim();
+    await f.store.settleReceipts([{ kind: 'dead', work: late!, attempt: attempt(f) }]);
+    await retry(f, late!, DAY_MS);
+    await done(f, [late!]);
+    expect(await f.store.counts(f.clock.now())).toMatchObject({ receiptsPending: 1, receiptsDead: 0 });
+    await done(f, [current!]);
+    f.clock.advance(2 * DAY_MS);
+    expect(await f.takeReceipts()).toEqual([]);
+    const { items } = await f.store.listReceipts({ clientId: null, cursor: null, limit: 10 });
+    expect(items).toMatchObject([{ state: 'done', attempts: 2 }]);
+  });
+
+  it('takes the verdict on two of one message that were claimed together', async () => {
+    const f = fixture();
+    await deliver(f);
+    const [submitted, ...behind] = await f.claim();
+    const at = f.clock.now();
+    await f.store.settleReceipts([
+      { kind: 'retry', work: submitted!, at: at + HOUR_MS, attempt: attempt(f) },
+      ...behind.map((work) => ({ kind: 'defer', work, at: at + HOUR_MS }) as const),
+    ]);
+    f.clock.advance(2 * HOUR_MS);
+    const works = await f.claim();
+    expect(kindsOf(works).toSorted()).toEqual(['delivered', 'submitted']);
+    await done(f, works);
+    f.clock.advance(DAY_MS);
+    expect(await f.claim()).toEqual([]);
+    expect((await f.store.counts(f.clock.now())).receiptsPending).toBe(0);
+  });
+
+  it('goes on after a restart with nothing left to tell', async () => {
+    const f = fixture();
+    await deliver(f);
+    await f.takeReceipts();
+    await f.reopen();
+    await deliver(f);
+    expect(kindsOf(await f.takeReceipts())).toEqual(['submitted', 'delivered']);
+    await f.crash();
+    f.clock.advance(LEASE_MS + 1);
+    await deliver(f);
+    expect(kindsOf(await f.takeReceipts()).slice(-2)).toEqual(['submitted', 'delivered']);
+  });
+
   it('loses and doubles nothing over a restart', async () => {
     const f = fixture();
     for (const name of ['ann', 'ben', 'cyd', 'dan']) await deliver(f, name);
@@ -72,6 +123,22 @@ function leaseCases(makeStore: MakeStore): void {
     await f.reopen();
     f.clock.advance(DAY_MS);
     expect(await f.takeReceipts()).toEqual([]);
+  });
+
+  it('loses nothing over a crash; what was taken may come again, under its id and in its order', async () => {
+    const f = fixture();
+    for (const name of ['ann', 'ben', 'cyd', 'dan']) await deliver(f, name);
+    const first = await f.takeReceipts();
+    await deliver(f, 'eve');
+    const [open] = await f.claim(1);
+    await f.crash();
+    f.clock.advance(LEASE_MS + 1);
+    const again = await f.takeReceipts();
+    const eve = again.filter((work) => work.facts!.destination === 'eve');
+    expect(kindsOf(eve)).toEqual(['submitted', 'delivered']);
+    expect(eve[0]!.id).toBe(open!.id);
+    expect(new Set(again.map((work) => work.id)).size).toBe(again.length);
+    expect(new Set([...first, ...again].map((work) => work.id)).size).toBe(10);
   });
 
   it('gives what nobody claimed before a restart the id it would have had', async () => {

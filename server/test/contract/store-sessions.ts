@@ -300,6 +300,37 @@ function linkCases(makeStore: MakeStore): void {
     expect((await f.store.counts(f.clock.now())).waiting).toBe(0);
   });
 
+  it('finds what moved by its tid: settling, recall, expiry and links go on', async () => {
+    const f = fixture();
+    const { serviceId } = f.tenant;
+    const url = 'https://example.com/';
+    const destinations = [destinationOf(customerid('C-1'))];
+    const links = [{ linkid: '17', url, expiresAt: f.clock.now() + HOUR_MS }];
+    const tids: string[] = [];
+    for (let count = 0; count < 4; count += 1) {
+      const [entry] = await f.accepted({ destinations, links, expiry: f.clock.now() + HOUR_MS });
+      tids.push(tidOf(entry!));
+    }
+    const { user, entries } = await f.open({ customerid: 'C-1' });
+    await f.settle({ kind: 'read', user, ref: { tid: tids[0]! } });
+    expect(await f.store.recall(serviceId, tids[1]!, f.clock.now())).toMatchObject([{ outcome: 'recalled' }]);
+    await f.store.visitLink(entries[2]!.message!.links!['17']!, { now: f.clock.now(), count: true });
+    f.clock.advance(HOUR_MS);
+    expect(await f.expireAll()).toBe(1);
+    const states: number[] = [];
+    for (const tid of tids) states.push((await f.store.requestStatus(serviceId, tid))!.deliveries[0]!.state);
+    expect(states).toEqual([STATE.read, STATE.recalled, STATE.delivered, STATE.expired]);
+    const works = await f.takeReceipts();
+    const told = tids.map((tid) => works.filter((work) => work.facts!.transid === tid).map((work) => work.kind));
+    expect(told).toEqual([
+      ['submitted', 'delivered', 'read'],
+      ['submitted'],
+      ['submitted', 'delivered', 'clicked'],
+      ['submitted', 'expired'],
+    ]);
+    expect((await f.store.counts(f.clock.now())).waiting).toBe(0);
+  });
+
   it('goes straight to the user once linked, and links once', async () => {
     const f = fixture();
     const first = await f.open({ customerid: 'C-1' });

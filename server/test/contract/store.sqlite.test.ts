@@ -1,4 +1,5 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { copyFile, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Store } from '../../src/core/ports.ts';
@@ -11,6 +12,7 @@ class SqliteHarness implements StoreHarness {
   store: Store;
   private readonly options: StoreOptions;
   private readonly folder: string | null;
+  private generation = 0;
   private backups = 0;
 
   constructor(options: StoreOptions, folder: string | null) {
@@ -19,12 +21,29 @@ class SqliteHarness implements StoreHarness {
     this.store = this.make();
   }
 
-  private make(path = this.folder === null ? ':memory:' : join(this.folder, 'carillon.db')): Store {
+  private get path(): string {
+    return this.folder === null ? ':memory:' : join(this.folder, `carillon-${this.generation}.db`);
+  }
+
+  private make(path = this.path): Store {
     return new SqliteStore({ path, clock: this.options.clock, random: this.options.random });
   }
 
   async reopen(): Promise<Store> {
     if (this.folder === null) throw new Error('a store in memory cannot be reopened: make it durable');
+    await this.store.close();
+    this.store = this.make();
+    return this.store;
+  }
+
+  /** A copy of the file and its log is what another process would find. */
+  async crash(): Promise<Store> {
+    if (this.folder === null) throw new Error('a store in memory does not survive a crash: make it durable');
+    const before = this.path;
+    this.generation += 1;
+    for (const suffix of ['', '-wal']) {
+      if (existsSync(before + suffix)) await copyFile(before + suffix, this.path + suffix);
+    }
     await this.store.close();
     this.store = this.make();
     return this.store;
