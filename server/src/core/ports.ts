@@ -305,6 +305,8 @@ export interface ReceiptSource {
   /** appId and userid for postback events; empty where no user was found. */
   readonly appId: string;
   readonly userid: string;
+  /** The message's thread; present for postback. */
+  readonly threadId: string | null;
   readonly identifier: string | null;
   readonly url: string | null;
   readonly text: string | null;

@@ -29,6 +29,8 @@ interface MessagePlace {
   readonly record: RequestRecord;
   readonly member: Member;
   readonly index: number;
+  /** The store's number of the message's thread; null: it took no number. */
+  readonly thread: number | null;
 }
 
 /** Turns rows of the feed into receipts: one row for a request is one receipt per identifier. */
@@ -58,7 +60,7 @@ export class FeedReader {
     const works: FeedWork[] = [];
     record.members.forEach((member, index) => {
       if (member.shared) return;
-      const place = { record, member, index };
+      const place = { record, member, index, thread: null };
       works.push(this.work(row, place, 'submitted'));
       if (member.code !== null) works.push(this.work(row, place, 'failed', member.code));
     });
@@ -70,9 +72,10 @@ export class FeedReader {
     const transid = transidOf(record.uid, member.destination);
     const seq = Number(row['seq']);
     // Presses may be many; every other state is told once, so its name alone is its id.
-    const suffix = kind === 'pressed' || kind === 'postback' ? `.${seq}` : '';
+    const suffix = kind === 'pressed' || kind === 'postback' ? `_${seq}` : '';
     return {
-      id: `${transid}.${index}.${kind}${suffix}`,
+      // No full stop: the signed text of a receipt (Standard Webhooks) joins its parts with one.
+      id: `${transid}_${index}_${kind}${suffix}`,
       seq,
       // One row can give two receipts of a message: Submitted and, behind it, the failure.
       rank: seq * 2 + (failure === undefined ? 0 : 1),
@@ -118,6 +121,7 @@ export class FeedReader {
       content: isInteraction ? this.state.requests.content(record.key).content : null,
       appId: record.app,
       userid: isInteraction && member.user !== null ? this.userid(Number(row['user'])) : '',
+      threadId: about.kind === 'postback' && place.thread !== null ? this.state.thread(place.thread).id : null,
       identifier: detail.identifier ?? null,
       url: detail.url ?? null,
       text: detail.text ?? null,
@@ -134,7 +138,7 @@ export class FeedReader {
     const seq = Number(row['seq']);
     return [
       {
-        id: `inbound.${event.tid}.${event.event}.${seq}`,
+        id: `inbound_${event.tid}_${event.event}_${seq}`,
         seq,
         rank: seq * 2,
         client: String(owner?.['client'] ?? ''),
@@ -159,12 +163,13 @@ export class FeedReader {
   }
 
   private place(user: UserKey, n: number): MessagePlace | null {
-    const row = this.state.db.get('SELECT request, member FROM log WHERE user = ? AND n = ?', user, n);
+    const row = this.state.db.get('SELECT request, member, thread FROM log WHERE user = ? AND n = ?', user, n);
     if (row === undefined || row['request'] === null) return null;
     const record = this.state.requests.record(Number(row['request']));
     const index = Number(row['member']);
     const member = record?.members[index];
-    return record === null || member === undefined ? null : { record, member, index };
+    if (record === null || member === undefined) return null;
+    return { record, member, index, thread: row['thread'] === null ? null : Number(row['thread']) };
   }
 
   deviceid(device: number): string {

@@ -83,7 +83,10 @@ export class Receipts {
 
   claim(options: { limit: number; leaseMs: number; now: number }): ReceiptWork[] {
     this.start();
-    const works = this.pending() > 0 ? this.claimRows(options) : [];
+    // Half, as long as there is news: what waits for endpoints in trouble must not hold up what happens now.
+    const rowsMax = Math.ceil(options.limit / 2);
+    const works = this.pending() > 0 ? this.claimRows({ ...options, limit: rowsMax }) : [];
+    const moreRows = works.length === rowsMax;
     const lateness = this.state.clock.monotonic();
     for (const [lease, claimed] of this.claimed) {
       if (claimed.until > lateness || works.length >= options.limit) break;
@@ -95,7 +98,8 @@ export class Receipts {
       if (work === null) break;
       works.push(this.lease(work, options.leaseMs));
     }
-    return works;
+    const room = options.limit - works.length;
+    return moreRows && room > 0 ? [...works, ...this.claimRows({ ...options, limit: room })] : works;
   }
 
   private lease(work: FeedWork, leaseMs: number): ReceiptWork {
@@ -111,14 +115,14 @@ export class Receipts {
       if (this.expandedAt === this.expanded.length && !this.expand(batch)) return null;
       const work = this.expanded[this.expandedAt];
       if (work === undefined) return null;
-      this.expandedAt += 1;
-      if (work.seq <= this.repeatedTo && this.hasRow(work.id)) {
-        this.settled(work.seq);
-        continue;
+      const isRepeated = work.seq <= this.repeatedTo && this.hasRow(work.id);
+      const ahead = !isRepeated && this.pending() > 0 ? this.ahead(work.orderKey, work.rank, now) : null;
+      if (ahead !== null) {
+        this.state.transaction(() => this.insert(work, { state: PENDING, attempts: 0, due: ahead, history: [], now }));
       }
-      const ahead = this.pending() > 0 ? this.ahead(work.orderKey, work.rank, now) : null;
-      if (ahead === null) return work;
-      this.state.transaction(() => this.insert(work, { state: PENDING, attempts: 0, due: ahead, history: [], now }));
+      // Not before: what the disk refused to take must be read again, not be passed over.
+      this.expandedAt += 1;
+      if (ahead === null && !isRepeated) return work;
       this.settled(work.seq);
     }
   }
@@ -341,7 +345,7 @@ export class Receipts {
   /** A receipt that was taken at once has no row: it is made from the state reached. */
   private replayTaken(clientId: string, id: string, now: number): boolean {
     const [, transid = '', index = '', kind = ''] =
-      /^([0-9a-f-]{36})\.(\d+)\.(submitted|delivered|read|failed|expired)$/.exec(id) ?? [];
+      /^([0-9a-f-]{36})_(\d+)_(submitted|delivered|read|failed|expired)$/.exec(id) ?? [];
     const parts = splitTransid(transid);
     const key = parts === null ? null : this.state.requests.keyOf(parts.uid);
     const found = key === null ? null : this.state.requests.record(key);
