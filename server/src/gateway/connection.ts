@@ -8,7 +8,8 @@ import { onAuth } from './packets/auth.ts';
 import { onConnect } from './packets/connect.ts';
 import { onPublish } from './packets/publish.ts';
 import { onSubscribe, onUnsubscribe } from './packets/subscribe.ts';
-import { REASON } from './reasons.ts';
+import { PacketWriter } from './packet-writer.ts';
+import { REASON, reasonName } from './reasons.ts';
 import type { ReasonCode } from './reasons.ts';
 import type { Registry } from './registry.ts';
 import type { Outlet, Session } from './session.ts';
@@ -58,10 +59,7 @@ export class Connection implements TransportListener, WheelItem, Outlet {
   packetBytesMax = Number.POSITIVE_INFINITY;
   state: State = 'login';
   #framer = new Framer();
-  #out: Buffer[] | null = null;
-  #outBytes = 0;
-  #isBlocked = false;
-  #blockedAt = 0;
+  readonly #writer: PacketWriter;
   #isHeld = false;
   #retries = false;
   #gate: UpGate | null = null;
@@ -74,9 +72,11 @@ export class Connection implements TransportListener, WheelItem, Outlet {
     this.hub = hub;
     this.transport = transport;
     this.origin = origin;
-    this.#openedAt = hub.context.clock.monotonic();
+    const { clock, limits } = hub.context;
+    this.#writer = new PacketWriter(transport, clock, limits);
+    this.#openedAt = clock.monotonic();
     this.#lastSeen = this.#openedAt;
-    hub.wheel.schedule(this, this.#openedAt + hub.context.limits.loginMs);
+    hub.wheel.schedule(this, this.#openedAt + limits.loginMs);
     transport.attach(this);
   }
 
@@ -113,7 +113,7 @@ export class Connection implements TransportListener, WheelItem, Outlet {
     const first = bytes.readUInt8(0);
     if (this.state === 'login' && first >> 4 !== PACKET.connect) {
       // A stranger that does not speak MQTT gets no answer in it.
-      this.cut('first packet is not CONNECT');
+      this.cut('not-mqtt');
       return;
     }
     // The two packets that come all the time: nothing is made of them.
@@ -192,7 +192,7 @@ export class Connection implements TransportListener, WheelItem, Outlet {
       }
       session.keepMs = Math.min(expirySeconds, limits.keepSecondsMax) * 1_000;
     }
-    this.#close('disconnected');
+    this.#close('client');
     this.transport.end();
   }
 
@@ -234,36 +234,23 @@ export class Connection implements TransportListener, WheelItem, Outlet {
   // ---------------------------------------------------------------------------------------------- sending
 
   get isBlocked(): boolean {
-    return this.#isBlocked || this.#outBytes > this.hub.context.limits.batchBytesMax;
+    return this.#writer.isBlocked;
   }
 
   /** Queues a packet for this turn's write. One that the client does not take is left out (MQTT 5 §3.1.2.11.4). */
   send(bytes: Buffer): void {
-    if (this.state === 'ended' || bytes.length > this.packetBytesMax) return;
-    this.#out ??= [];
-    this.#out.push(bytes);
-    this.#outBytes += bytes.length;
+    if (this.state !== 'ended' && bytes.length <= this.packetBytesMax) this.#writer.add(bytes);
   }
 
   flush(): void {
-    const out = this.#out;
-    if (out === null) return;
-    const [first] = out;
-    const bytes = out.length === 1 && first !== undefined ? first : Buffer.concat(out, this.#outBytes);
-    this.#out = null;
-    this.#outBytes = 0;
-    const { clock, limits } = this.hub.context;
-    const isTaken = this.transport.write(bytes);
-    if (!isTaken && !this.#isBlocked) {
-      this.#isBlocked = true;
-      this.#blockedAt = clock.monotonic();
-      this.hub.wheel.schedule(this, this.#blockedAt + limits.stalledMs);
-    }
-    if (this.transport.bufferedBytes > limits.outgoingBytesMax) this.cut('slow consumer');
+    if (this.state === 'ended') return;
+    const result = this.#writer.flush();
+    if (result === 'blocked') this.hub.wheel.schedule(this, this.#writer.stalledAt);
+    else if (result === 'overflow') this.cut('slow-consumer');
   }
 
   onDrain(): void {
-    this.#isBlocked = false;
+    this.#writer.onDrain();
     this.session?.pump();
   }
 
@@ -297,7 +284,7 @@ export class Connection implements TransportListener, WheelItem, Outlet {
     if (this.state !== 'open') {
       const limit = this.state === 'login' ? limits.loginMs : limits.openingMs;
       if (now - this.#openedAt < limit) return this.#openedAt + limit;
-      this.cut('login took too long');
+      this.cut('login-timeout');
       return null;
     }
     this.#checkOpen(now);
@@ -306,13 +293,13 @@ export class Connection implements TransportListener, WheelItem, Outlet {
   }
 
   #checkOpen(now: number): void {
-    const { clock, limits } = this.hub.context;
+    const { clock } = this.hub.context;
     if (this.login !== null && clock.now() >= this.login.identity.expiresAt) {
-      this.end(REASON.notAuthorized, 'the token has ended; connect with a fresh one');
+      this.finish(REASON.notAuthorized, 'token-ended', 'the token has ended; connect with a fresh one');
     } else if (this.#keepAliveMs > 0 && now - this.#lastSeen >= this.#keepAliveMs && !this.#isHeld) {
-      this.end(REASON.keepAliveTimeout, 'nothing was heard for one and a half times the keep alive');
-    } else if (this.#isBlocked && now - this.#blockedAt >= limits.stalledMs) {
-      this.cut('slow consumer');
+      this.finish(REASON.keepAliveTimeout, 'keep-alive', 'nothing was heard for one and a half times the keep alive');
+    } else if (now >= this.#writer.stalledAt) {
+      this.cut('slow-consumer');
     } else {
       this.#openGate();
       if (!this.#retries) return;
@@ -327,25 +314,32 @@ export class Connection implements TransportListener, WheelItem, Outlet {
     let next = now + limits.checkMs;
     if (this.#isHeld || this.#retries) next = now + 1;
     if (this.#keepAliveMs > 0) next = Math.min(next, this.#lastSeen + this.#keepAliveMs);
-    if (this.#isBlocked) next = Math.min(next, this.#blockedAt + limits.stalledMs);
+    next = Math.min(next, this.#writer.stalledAt);
     if (this.login !== null) next = Math.min(next, now + this.login.identity.expiresAt - clock.now());
     return next;
   }
 
   // ---------------------------------------------------------------------------------------------- ending
 
-  /** Refuses the CONNECT, with a reason, and closes. */
-  refuse(reason: ReasonCode, text: string): void {
+  /** Refuses the CONNECT, with a reason, and closes. `label`: a word for the figures. */
+  refuse(reason: ReasonCode, text: string, label = reasonName(reason)): void {
     if (this.state === 'ended') return;
-    this.hub.context.observer.deviceRefused({ reason: text });
+    this.hub.context.observer.deviceRefused({ reason: label });
     this.send(encodeRefusal({ version: this.version, reason, text: text.slice(0, REASON_TEXT_MAX) }));
     this.flush();
-    this.#close(text);
+    this.#close(label);
     this.transport.end();
   }
 
-  /** Says why, where the version can, and closes. */
+  /** The device did what it must not: says so, where the version can, and closes. */
   end(reason: ReasonCode, text: string): void {
+    if (this.state === 'ended') return;
+    this.hub.context.observer.deviceRefused({ reason: reasonName(reason) });
+    this.finish(reason, reasonName(reason), text);
+  }
+
+  /** Says why, where the version can, and closes; nobody did anything wrong. */
+  finish(reason: ReasonCode, label: string, text: string): void {
     if (this.state === 'ended') return;
     if (this.state === 'login') {
       // Of a CONNECT that cannot be read only its age may be known; 3.1.1 has the only answer all versions read.
@@ -353,37 +347,36 @@ export class Connection implements TransportListener, WheelItem, Outlet {
     } else if (this.state === 'open' && this.version === 5) {
       this.send(encodeDisconnect({ version: 5, reason, text: text.slice(0, REASON_TEXT_MAX) }));
     }
-    this.hub.context.observer.deviceRefused({ reason: text });
     this.flush();
-    this.#close(text);
+    this.#close(label);
     this.transport.end();
   }
 
-  /** Closes at once, without a word. */
-  cut(reason: string): void {
+  /** Closes at once, without a word: a stranger that does not behave, or a device that takes nothing. */
+  cut(label: string): void {
     if (this.state === 'ended') return;
-    this.hub.context.observer.deviceRefused({ reason });
-    this.#close(reason);
+    this.hub.context.observer.deviceRefused({ reason: label });
+    this.#close(label);
     this.transport.destroy();
   }
 
   /** The session was opened elsewhere. */
   onTakenOver(): void {
-    if (this.state === 'opening') this.refuse(REASON.takenOver, 'the session was opened by another connection');
-    else this.end(REASON.takenOver, 'the session was opened by another connection');
+    const text = 'the session was opened by another connection';
+    if (this.state === 'opening') this.refuse(REASON.takenOver, text);
+    else this.finish(REASON.takenOver, 'taken-over', text);
   }
 
   onClosed(): void {
-    this.#close('connection lost');
+    this.#close('connection-lost');
     this.hub.wheel.remove(this);
     this.hub.onConnectionClosed(this);
   }
 
-  #close(reason: string): void {
+  #close(label: string): void {
     if (this.state === 'ended') return;
     const wasOpening = this.state === 'opening';
     this.state = 'ended';
-    this.#out = null;
     this.#framer = new Framer();
     const { clock, limits, observer } = this.hub.context;
     const now = clock.monotonic();
@@ -393,8 +386,8 @@ export class Connection implements TransportListener, WheelItem, Outlet {
     if (this.#isHeld) this.transport.resume();
     // While the store opens the session, packets/connect.ts is what gives it back.
     if (!wasOpening) this.#releaseSession();
-    const appId = this.login?.identity.appId ?? null;
-    observer.sessionClosed({ appId, reason, durationMs: now - this.#openedAt });
+    const appId = this.session?.options.appId ?? null;
+    observer.sessionClosed({ appId, reason: label, durationMs: now - this.#openedAt });
   }
 
   #releaseSession(): void {

@@ -76,7 +76,7 @@ export class Gateway implements Hub, Admission {
 
   admits(): boolean {
     if (!this.#isDraining && this.#connections.size < this.context.limits.connectionsMax) return true;
-    if (!this.#isDraining) this.context.observer.deviceRefused({ reason: 'too many connections' });
+    if (!this.#isDraining) this.context.observer.deviceRefused({ reason: 'too-many-connections' });
     return false;
   }
 
@@ -158,9 +158,10 @@ export class Gateway implements Hub, Admission {
     const gone = new Promise<void>((resolve) => {
       this.#onIdle = resolve;
     });
-    for (const connection of this.#connections) connection.end(REASON.shuttingDown, 'the server is shutting down');
+    for (const connection of this.#connections) {
+      connection.finish(REASON.shuttingDown, 'shutdown', 'the server is shutting down');
+    }
     if (this.#connections.size > 0) await doneWithin(gone, ms);
-    for (const connection of this.#connections) connection.cut('shutdown');
     for (const connection of this.#connections) connection.transport.destroy();
     await doneWithin(this.registry.settled(), ms);
     this.#stopTicker?.();

@@ -12,6 +12,8 @@ export interface GatewayLimits {
   readonly openingMs: number;
   /** A packet from a device, told in CONNACK. */
   readonly packetBytesMax: number;
+  /** One WebSocket message: it may hold several packets. */
+  readonly frameBytesMax: number;
   /** What waits in the server for one device; more: it is cut. */
   readonly outgoingBytesMax: number;
   /** Packets joined for one write. */
@@ -55,6 +57,7 @@ export const gatewayLimits: GatewayLimits = {
   loginMs: 5_000,
   openingMs: 15_000,
   packetBytesMax: 65_536,
+  frameBytesMax: 131_072,
   outgoingBytesMax: 262_144,
   batchBytesMax: 65_536,
   stalledMs: 30_000,

@@ -53,7 +53,7 @@ export class Listener {
       noServer: true,
       clientTracking: false,
       perMessageDeflate: false,
-      maxPayload: limits.packetBytesMax,
+      maxPayload: limits.frameBytesMax,
       maxFragments: FRAGMENTS_MAX,
       handleProtocols: (protocols) => (protocols.has(SUBPROTOCOL) ? SUBPROTOCOL : false),
     });

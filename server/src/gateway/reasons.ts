@@ -33,6 +33,15 @@ export const REASON = {
 } as const;
 export type ReasonCode = (typeof REASON)[keyof typeof REASON];
 
+const NAMES: ReadonlyMap<number, string> = new Map(
+  Object.entries(REASON).map(([name, code]) => [code, name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)]),
+);
+
+/** The reason as a word for figures and logs: `bad-credentials`. */
+export function reasonName(reason: ReasonCode): string {
+  return NAMES.get(reason) ?? 'other';
+}
+
 /** CONNACK return codes of MQTT 3.1.1 (§3.2.2.3). */
 const RETURN = { version: 1, clientId: 2, unavailable: 3, credentials: 4, notAuthorized: 5 } as const;
 

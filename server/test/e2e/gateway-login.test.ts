@@ -255,7 +255,7 @@ describe('events up', () => {
     await old.subscribe(world.topic());
     expect(await old.up(world.topic(), '{"type":"nothing"}')).toBe(0);
     expect(await old.take()).toMatchObject({ type: 'error', message: expect.stringContaining('type') as string });
-    expect(world.refusals.filter((reason) => reason === 'malformed event')).toHaveLength(6);
+    expect(world.refusals.filter((reason) => reason === 'bad-event')).toHaveLength(6);
   });
 
   test('about nothing that this user has: refused; a repeat and a mixed list are not', async () => {
@@ -311,7 +311,7 @@ describe('bounds', () => {
     }
     expect(world.gateway.connectionCount).toBe(2);
     world.pass(31_000);
-    expect(world.refusals).toContain('slow consumer');
+    expect(world.refusals).toContain('slow-consumer');
     await other.ping();
     expect(world.gateway.connectionCount).toBe(1);
   });

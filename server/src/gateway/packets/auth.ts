@@ -50,6 +50,6 @@ async function reauthenticate(connection: Connection, login: Login, token: strin
     connection.release();
   } catch (error) {
     observer.storeFailed({ operation: 'look up app', error });
-    connection.end(REASON.serverBusy, 'the token cannot be checked now, try again');
+    connection.finish(REASON.serverBusy, 'store-unavailable', 'the token cannot be checked now, try again');
   }
 }

@@ -12,7 +12,7 @@ import { isUserTopic, userTopic } from '../topics.ts';
 /** The one method of AUTH, and what CONNECT may name (MQTT 5 §4.12): a JWT as the data. */
 export const TOKEN_METHOD = 'token';
 
-type Refusal = readonly [reason: ReasonCode, text: string];
+type Refusal = readonly [reason: ReasonCode, text: string, label?: string];
 
 /**
  * CONNECT: who it is (the token alone says), which session, and the answer. Contract §4. Runs while the connection is
@@ -51,7 +51,8 @@ async function logIn(connection: Connection, packet: ConnectPacket): Promise<Ent
   const verdict = await context.tokens.verify(token.toString('latin1'), context.clock.now());
   if (!verdict.ok) {
     const isLater = verdict.reason === 'unavailable';
-    return { refusal: [isLater ? REASON.serverUnavailable : REASON.badCredentials, verdict.message] };
+    const reason = isLater ? REASON.serverUnavailable : REASON.badCredentials;
+    return { refusal: [reason, verdict.message, `token-${verdict.reason}`] };
   }
   const { identity } = verdict;
   if (!isUserTopic(username, identity)) {
@@ -232,7 +233,7 @@ function resume(connection: Connection, session: Session, opened: SessionOpened)
     },
     (error: unknown) => {
       hub.context.observer.storeFailed({ operation: 'resume session', error });
-      connection.end(REASON.serverBusy, 'the server cannot read the log now, try again');
+      connection.finish(REASON.serverBusy, 'store-unavailable', 'the server cannot read the log now, try again');
     },
   );
 }

@@ -25,7 +25,7 @@ export function onPublish(connection: Connection, session: Session, packet: Publ
   connection.enterGate();
   const parsed = parsePayload(packet.payload);
   if (!parsed.ok) {
-    connection.hub.context.observer.deviceRefused({ reason: 'malformed event' });
+    connection.hub.context.observer.deviceRefused({ reason: 'bad-event' });
     complain(connection, session, { packet, reason: REASON.badPayload, text: parsed.message });
     connection.leaveGate();
     return;
@@ -49,7 +49,7 @@ function onForeignTopic(connection: Connection, packet: PublishPacket): void {
     connection.end(REASON.notAuthorized, text);
     return;
   }
-  connection.hub.context.observer.deviceRefused({ reason: 'event to a foreign topic' });
+  connection.hub.context.observer.deviceRefused({ reason: 'foreign-topic' });
   if (packet.qos === 0) return;
   connection.send(
     encodePubackReason(packet.packetId, {
@@ -93,7 +93,7 @@ async function take(connection: Connection, session: Session, taken: Taken): Pro
   } catch (error) {
     // Not acknowledged: the device sends it again at its next connection.
     connection.hub.context.observer.storeFailed({ operation: 'take event of device', error });
-    connection.end(REASON.serverBusy, 'the server cannot take events now, try again');
+    connection.finish(REASON.serverBusy, 'store-unavailable', 'the server cannot take events now, try again');
   }
   connection.flush();
   connection.leaveGate();

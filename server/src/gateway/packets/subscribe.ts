@@ -40,7 +40,7 @@ export function onSubscribe(connection: Connection, session: Session, packet: Su
     },
     (error: unknown) => {
       observer.storeFailed({ operation: 'subscribe', error });
-      connection.end(REASON.serverBusy, 'the server cannot take it now, try again');
+      connection.finish(REASON.serverBusy, 'store-unavailable', 'the server cannot take it now, try again');
     },
   );
 }
@@ -48,7 +48,7 @@ export function onSubscribe(connection: Connection, session: Session, packet: Su
 /** The QoS granted, or a reason code. */
 function grant(connection: Connection, session: Session, wanted: { filter: string; qos: 0 | 1 | 2 }): number {
   if (isUserTopic(wanted.filter, session.options)) return wanted.qos === 0 ? 0 : 1;
-  connection.hub.context.observer.deviceRefused({ reason: 'subscription to a foreign topic' });
+  connection.hub.context.observer.deviceRefused({ reason: 'foreign-topic' });
   if (connection.version === 4) return FAILURE_OF_3_1_1;
   switch (filterKind(wanted.filter)) {
     case 'shared':
