@@ -452,6 +452,8 @@ export interface Store {
     limit: number,
   ): Promise<{ readonly expired: number; readonly more: boolean; readonly nextAt: number | null }>;
   purge(now: number, limit: number): Promise<{ readonly purged: number; readonly more: boolean }>;
+  /** Work the store put off to be quick when it was asked; nothing depends on when it is done. */
+  tidy(limit: number): Promise<{ readonly more: boolean }>;
 
   // Receipts
   claimReceipts(options: { limit: number; leaseMs: number; now: number }): Promise<readonly ReceiptWork[]>;

@@ -70,7 +70,8 @@ export class Chores {
         this.bus.publish('receipts');
       }
       const purging = await this.purgeStep();
-      if (step.more || purging) return 0;
+      const tidying = (await this.store.tidy(STEP_ENTRIES_MAX)).more;
+      if (step.more || purging || tidying) return 0;
       const untilNext = step.nextAt === null ? POLL_MS : step.nextAt - this.clock.now();
       return Math.min(POLL_MS, Math.max(1, untilNext));
     } catch (error) {

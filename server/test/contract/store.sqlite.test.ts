@@ -11,12 +11,14 @@ import { storeSuite } from './store-suite.ts';
 class SqliteHarness implements StoreHarness {
   store: Store;
   private readonly options: StoreOptions;
+  private readonly youngMax: number | undefined;
   private readonly folder: string | null;
   private generation = 0;
   private backups = 0;
 
-  constructor(options: StoreOptions, folder: string | null) {
+  constructor(options: StoreOptions, folder: string | null, youngMax?: number) {
     this.options = options;
+    this.youngMax = youngMax;
     this.folder = folder;
     this.store = this.make();
   }
@@ -26,7 +28,8 @@ class SqliteHarness implements StoreHarness {
   }
 
   private make(path = this.path): Store {
-    return new SqliteStore({ path, clock: this.options.clock, random: this.options.random });
+    const { clock, random } = this.options;
+    return new SqliteStore({ path, clock, random, ...(this.youngMax === undefined ? {} : { youngMax: this.youngMax }) });
   }
 
   async reopen(): Promise<Store> {
@@ -65,7 +68,14 @@ class SqliteHarness implements StoreHarness {
   }
 }
 
-storeSuite('sqlite', async (options) => {
-  const folder = options.durable ? await mkdtemp(join(tmpdir(), 'carillon-store-')) : null;
-  return new SqliteHarness(options, folder);
-});
+// Rows written late, at once, and now and then: nobody may see a difference.
+for (const [name, youngMax] of [
+  ['sqlite', undefined],
+  ['sqlite, every row at once', 0],
+  ['sqlite, few rows late', 2],
+] as const) {
+  storeSuite(name, async (options) => {
+    const folder = options.durable ? await mkdtemp(join(tmpdir(), 'carillon-store-')) : null;
+    return new SqliteHarness(options, folder, youngMax);
+  });
+}

@@ -10,13 +10,13 @@ import type { UserState } from './users.ts';
 const UNKNOWN_PROFILE = '7105';
 const UNKNOWN_THREAD = '7312';
 const EXPIRED = '7301';
+const YOUNG_PER_USER_MAX = 1000;
 
 type Value = string | number | null;
 
 /** Rows of one commit, written together. */
 export class AcceptRows {
   readonly requests: Value[] = [];
-  readonly log: Value[] = [];
   readonly links: Value[] = [];
   readonly correlations: Value[] = [];
 
@@ -27,19 +27,20 @@ export class AcceptRows {
       13,
       this.requests,
     );
-    db.insertMany(
-      'INSERT INTO log (user, n, request, destination, member, priority, state, thread, detail)',
-      9,
-      this.log,
-    );
     db.insertMany('INSERT INTO links (slug, linkid, url, request, user, n, expires)', 7, this.links);
     db.insertMany(
       'INSERT OR IGNORE INTO correlations (service, correlationid, request, destination)',
       4,
       this.correlations,
     );
-    for (const rows of [this.requests, this.log, this.links, this.correlations]) rows.length = 0;
+    for (const rows of [this.requests, this.links, this.correlations]) rows.length = 0;
   }
+}
+
+/** Where an identifier's message went: its number, and the store's number of its thread. */
+interface Place {
+  readonly n: number;
+  readonly thread: number;
 }
 
 interface Target {
@@ -70,6 +71,8 @@ export class Accept {
       if (bound !== null) return { kind: 'full', bound };
     }
     const content = this.content(unit);
+    const seq = this.state.feed('submitted', { request: content.key, at: unit.acceptedAt });
+    this.state.young.open(content.key, seq);
     const members: Member[] = [];
     const entries: LogEntry[] = [];
     for (let index = 0; index < unit.destinations.length; index += 1) {
@@ -127,7 +130,10 @@ export class Accept {
       }
     }
     if (this.state.waiting() + total > unit.waitingTotalMax) return 'total';
-    const beforeCount = (): void => rows.flush(this.state);
+    const beforeCount = (user: UserKey): void => {
+      rows.flush(this.state);
+      this.state.ripen(user);
+    };
     for (const { state, count } of adds.values()) {
       if (this.state.users.wouldExceed(state, { added: count, max: unit.waitingPerUserMax, beforeCount }))
         return 'user';
@@ -166,7 +172,7 @@ export class Accept {
       rows.correlations.push(unit.serviceId, destination.correlationid, content.key, index);
     }
     // Only objects with several identifiers can name one user twice.
-    const numbers = destination.identifiers.length > 1 ? new Map<UserKey, number>() : null;
+    const places = destination.identifiers.length > 1 ? new Map<UserKey, Place>() : null;
     for (const identifier of destination.identifiers) {
       const target: Target = { destination: index, correlationid: destination.correlationid, identifier };
       if (failure !== null) {
@@ -178,17 +184,18 @@ export class Accept {
         members.push(failed(target, UNKNOWN_PROFILE));
         continue;
       }
-      const present = numbers?.get(user.id);
-      const n = present ?? this.append(work, target, user);
-      numbers?.set(user.id, n);
+      const present = places?.get(user.id);
+      const place = present ?? this.append(work, target, user);
+      places?.set(user.id, place);
       members.push({
         destination: index,
         correlationid: target.correlationid,
         type: identifier.type,
         value: identifier.value,
         user: user.id,
-        n,
+        n: place.n,
         code: null,
+        thread: place.thread,
         shared: present !== undefined,
       });
     }
@@ -199,24 +206,29 @@ export class Accept {
     work: { unit: AcceptUnit; content: RequestContent; members: Member[]; entries: LogEntry[]; rows: AcceptRows },
     target: Target,
     user: UserState,
-  ): number {
-    const { unit, content, rows } = work;
+  ): Place {
+    const { unit, content } = work;
+    // One user's many are folded while they lie together: cheap now, a stall when all are asked for at once.
+    if (this.state.young.of(user.id).length >= YOUNG_PER_USER_MAX) this.state.ripen(user.id);
     const n = this.state.users.head(user) + 1;
     user.head = n;
     this.state.countWaiting(user.id, 1);
     const thread = this.thread(unit, unit.thread, user.id);
     const links = unit.links.length === 0 ? null : this.mint(work, user.id, n);
-    rows.log.push(
-      user.id,
+    this.state.young.add({
+      user: user.id,
       n,
-      content.key,
-      target.destination,
-      work.members.length,
-      unit.priority,
-      STATE.queued,
-      thread.key,
-      links === null ? null : JSON.stringify({ links }),
-    );
+      request: content.key,
+      destination: target.destination,
+      member: work.members.length,
+      priority: unit.priority,
+      thread: thread.key,
+      detail: links === null ? null : JSON.stringify({ links }),
+      state: STATE.queued,
+      device: null,
+      sent: null,
+      at: null,
+    });
     work.entries.push({
       user: user.id,
       n,
@@ -225,7 +237,7 @@ export class Accept {
       message: { content, destination: target.destination, thread, links },
       event: null,
     });
-    return n;
+    return { n, thread: thread.key };
   }
 
   private thread(unit: AcceptUnit, choice: ThreadChoice, user: UserKey): ThreadRef {
@@ -268,7 +280,6 @@ export class Accept {
       unit.content,
       encodeMembers(members),
     );
-    this.state.feed('submitted', { request: content.key, at: unit.acceptedAt });
   }
 
   private countLinks(unit: AcceptUnit, recipients: number): void {
@@ -291,6 +302,7 @@ function failed(target: Target, code: string): Member {
     user: null,
     n: null,
     code,
+    thread: null,
     shared: false,
   };
 }

@@ -81,6 +81,7 @@ export class Chores {
     if (member.user === null || member.n === null) return null;
     let place = { user: member.user, n: member.n };
     for (;;) {
+      this.state.ripen(place.user);
       const row = this.state.db.get('SELECT state, detail FROM log WHERE user = ? AND n = ?', place.user, place.n);
       if (row === undefined) return null;
       if (Number(row['state']) !== STATE.moved) return place;

@@ -25,18 +25,22 @@ export type Row = Record<string, string | number | null>;
  */
 export class Connection {
   private readonly path: string;
-  private readonly onReopen: () => void;
+  private readonly onReset: (kind: 'rolled back' | 'reopened') => void;
   private handle: DatabaseSync | null;
   private readonly statements = new Map<string, StatementSync>();
   private readonly inserts = new Map<string, string>();
   private inTransaction = false;
 
-  /** `onReopen` must drop whatever was derived from the file: it is called after a failed transaction too. */
-  constructor(path: string, onReopen: () => void) {
+  /** `onReset` must drop what was derived from the file: the transaction that failed, or, where it was opened anew, all. */
+  constructor(path: string, onReset: (kind: 'rolled back' | 'reopened') => void) {
     this.path = path;
-    this.onReopen = onReopen;
+    this.onReset = onReset;
     this.handle = open(path);
     migrate(this.handle);
+  }
+
+  get isInTransaction(): boolean {
+    return this.inTransaction;
   }
 
   /** The prepared statement of a text; prepared once per connection. */
@@ -115,11 +119,11 @@ export class Connection {
   private rollback(): void {
     try {
       if (this.handle?.isTransaction === true) this.sql('ROLLBACK').run();
+      this.onReset('rolled back');
     } catch {
       // What cannot be rolled back is closed: SQLite rolls it back when the file is next opened.
       this.drop();
     }
-    this.onReopen();
   }
 
   private explain(error: unknown): unknown {
@@ -139,7 +143,7 @@ export class Connection {
     } catch {
       // Nothing more can be done for it; the file is opened anew.
     }
-    this.onReopen();
+    this.onReset('reopened');
   }
 
   private open(): DatabaseSync {
@@ -150,13 +154,23 @@ export class Connection {
     return this.handle;
   }
 
+  /**
+   * Copies from a connection of its own: a step on the writing one fails while a commit runs. Its read transaction
+   * holds one snapshot, so that commits in the meantime neither get in nor make the copy begin anew.
+   */
   async backup(path: string, onProgress?: (share: number) => void): Promise<void> {
-    await sqliteBackup(this.open(), path, {
-      rate: 1000,
-      progress: ({ totalPages, remainingPages }) => {
-        onProgress?.(totalPages === 0 ? 1 : 1 - remainingPages / totalPages);
-      },
-    });
+    const source = this.path === ':memory:' ? this.open() : new DatabaseSync(this.path, { readOnly: true });
+    try {
+      if (this.path !== ':memory:') source.exec('BEGIN; SELECT count(*) FROM meta');
+      await sqliteBackup(source, path, {
+        rate: 1000,
+        progress: ({ totalPages, remainingPages }) => {
+          onProgress?.(totalPages === 0 ? 1 : 1 - remainingPages / totalPages);
+        },
+      });
+    } finally {
+      if (this.path !== ':memory:') source.close();
+    }
     chmodSync(path, 0o600);
   }
 

@@ -163,7 +163,11 @@ export class FeedReader {
   }
 
   private place(user: UserKey, n: number): MessagePlace | null {
-    const row = this.state.db.get('SELECT request, member, thread FROM log WHERE user = ? AND n = ?', user, n);
+    const young = this.state.young.find(user, n);
+    const row: Row | undefined =
+      young === undefined
+        ? this.state.db.get('SELECT request, member, thread FROM log WHERE user = ? AND n = ?', user, n)
+        : { request: young.request, member: young.member, thread: young.thread };
     if (row === undefined || row['request'] === null) return null;
     const record = this.state.requests.record(Number(row['request']));
     const index = Number(row['member']);

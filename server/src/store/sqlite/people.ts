@@ -52,6 +52,8 @@ export class People {
   /** What waits in one log goes to the end of another, in order. The old entries say where theirs went. */
   private move(from: UserKey, to: UserKey): LogEntry[] {
     const { db, users } = this.state;
+    this.state.ripen(from);
+    this.state.ripen(to);
     const rows = db.all(
       'SELECT n, request, destination, member, priority, thread, detail FROM log WHERE user = ? AND state < 2 AND request IS NOT NULL ORDER BY n',
       from,
@@ -154,6 +156,7 @@ export class People {
     const row = db.get('SELECT id FROM users WHERE app = ? AND userid = ?', app, userid);
     if (row === undefined) return false;
     const user = Number(row['id']);
+    this.state.ripen(user);
     const head = users.head(users.byKey(user, app));
     const waiting = db.get(
       'SELECT count(*) AS waiting FROM log WHERE user = ? AND state < 2 AND request IS NOT NULL',

@@ -220,7 +220,9 @@ export class Receipts {
     if (done === this.persisted) return;
     this.state.transaction(() => {
       this.state.setMeta('feed_done', done);
-      this.state.db.run('DELETE FROM feed WHERE seq <= ?', done);
+      // What tells of young entries is their only record until they are folded.
+      const gone = Math.min(done, this.state.young.feedNeededFrom() - 1);
+      this.state.db.run('DELETE FROM feed WHERE seq <= ?', gone);
     });
     this.persisted = done;
   }
@@ -374,6 +376,7 @@ export class Receipts {
       at: Number(db.get('SELECT accepted FROM requests WHERE id = ?', request)?.['accepted'] ?? 0),
     });
     if (kind === 'submitted' || member.n === null) return submitted.find((work) => work.id === id) ?? null;
+    if (member.user !== null) this.state.ripen(member.user);
     const row = db.get(
       'SELECT state, device, at, read, detail FROM log WHERE user = ? AND n = ?',
       member.user,

@@ -16,6 +16,8 @@ export interface Member {
   readonly user: UserKey | null;
   readonly n: number | null;
   readonly code: string | null;
+  /** The store's number of the thread its entry is on; null with `n`. */
+  readonly thread: number | null;
   /** An earlier identifier of the same object meant the same user: this one shares its entry. */
   readonly shared: boolean;
 }
@@ -38,7 +40,7 @@ export interface RequestRecord {
 
 const TYPES: readonly IdentifierType[] = ['customerid', 'msisdn', 'userid'];
 
-/** Compact JSON: `[destination, correlationid|0, type, value, user|0, n|0, code|0, shared]` per identifier. */
+/** Compact JSON: `[destination, correlationid|0, type, value, user|0, n|0, code|0, shared, thread|0]` per identifier. */
 export function encodeMembers(members: readonly Member[]): string {
   const parts: string[] = [];
   for (const member of members) {
@@ -46,16 +48,16 @@ export function encodeMembers(members: readonly Member[]): string {
     const code = member.code === null ? '0' : `"${member.code}"`;
     parts.push(
       `[${member.destination},${label},${TYPES.indexOf(member.type)},${JSON.stringify(member.value)},` +
-        `${member.user ?? 0},${member.n ?? 0},${code},${member.shared ? 1 : 0}]`,
+        `${member.user ?? 0},${member.n ?? 0},${code},${member.shared ? 1 : 0},${member.thread ?? 0}]`,
     );
   }
   return `[${parts.join(',')}]`;
 }
 
-type Packed = [number, string | 0, number, string, number, number, string | 0, 0 | 1];
+type Packed = [number, string | 0, number, string, number, number, string | 0, 0 | 1, number];
 
-function decodeMembers(text: string): Member[] {
-  return (JSON.parse(text) as Packed[]).map(([destination, label, type, value, user, n, code, shared]) => ({
+export function decodeMembers(text: string): Member[] {
+  return (JSON.parse(text) as Packed[]).map(([destination, label, type, value, user, n, code, shared, thread]) => ({
     destination,
     correlationid: label === 0 ? null : label,
     type: TYPES[type] ?? 'customerid',
@@ -64,6 +66,7 @@ function decodeMembers(text: string): Member[] {
     n: n === 0 ? null : n,
     code: code === 0 ? null : code,
     shared: shared === 1,
+    thread: thread === 0 ? null : thread,
   }));
 }
 
@@ -84,7 +87,20 @@ export class Requests {
     this.nextKey = -1;
   }
 
+  /** The newest request there is. */
+  lastKey(): RequestKey {
+    this.readNext();
+    return this.nextKey - 1;
+  }
+
   newKey(): RequestKey {
+    this.readNext();
+    const key = this.nextKey;
+    this.nextKey += 1;
+    return key;
+  }
+
+  private readNext(): void {
     if (this.nextKey < 0) {
       // Never below a number that was purged: entries may still be told by it for a moment.
       const row = this.db.get(
@@ -92,9 +108,6 @@ export class Requests {
       );
       this.nextKey = Number(row?.['last'] ?? 0) + 1;
     }
-    const key = this.nextKey;
-    this.nextKey += 1;
-    return key;
   }
 
   remember(content: RequestContent): void {

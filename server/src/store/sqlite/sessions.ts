@@ -34,6 +34,7 @@ export class Sessions {
     // Claims may have dropped what was cached of the user.
     const user = users.byKey(made.id, session.appId);
     const row = db.get('SELECT * FROM devices WHERE user = ? AND deviceid = ?', user.id, session.deviceid);
+    this.state.ripen(user.id);
     const head = users.head(user);
     if (row !== undefined && !session.clean && isKept(row, session.at)) return this.resume(session, user, row, entries);
     const floor = this.firstWaiting(user, head) - 1;
@@ -136,6 +137,7 @@ export class Sessions {
    * not, and the state events.
    */
   owed(query: OwedQuery): LogEntry[] {
+    this.state.ripen(query.user);
     const rows = this.state.db.all(
       `SELECT ${LOG_COLUMNS} FROM log WHERE user = ? AND n > ? AND priority = ? AND (
          (request IS NOT NULL AND (state < 2 OR (state < 4 AND n > ? AND device IS NOT ?
@@ -156,6 +158,7 @@ export class Sessions {
   }
 
   read(user: UserKey, after: number, limit: number): LogEntry[] {
+    this.state.ripen(user);
     const rows = this.state.db.all(
       `SELECT ${LOG_COLUMNS} FROM log WHERE user = ? AND n > ? AND state <> 7 ORDER BY n LIMIT ?`,
       user,

@@ -4,6 +4,7 @@ import { splitTransid, transidOf } from '../../core/transid.ts';
 import type { InboundEvent } from '@carillon/protocol/inbound.ts';
 import type { Row } from './connection.ts';
 import type { EntryDetail, State } from './state.ts';
+import type { YoungEntry } from './young.ts';
 
 const DONE: SettleResult = { outcome: 'done', entries: [] };
 const STALE: SettleResult = { outcome: 'stale', entries: [] };
@@ -65,7 +66,28 @@ export class Settle {
   }
 
   /** The hot path: one update by number, one row of the feed. */
+  private deliveredYoung(settlement: Of<'delivered'>, young: YoungEntry): SettleResult {
+    if (young.state > STATE.sent) {
+      this.state.ripen(young.user);
+      return this.deliveredAgain(settlement, young.user, young.n);
+    }
+    this.state.countWaiting(young.user, -1);
+    const { user, n, request } = young;
+    const isLate = this.state.requests.content(request).expiry <= settlement.at;
+    const { device, sentAt, at } = settlement;
+    if (isLate) {
+      this.state.young.change(young, { state: STATE.expired, device: null, sent: sentAt, at });
+      this.state.feed('expired', { user, n, at });
+      return STALE;
+    }
+    this.state.young.change(young, { state: STATE.delivered, device, sent: sentAt, at });
+    this.state.feed('delivered', { user, n, device, at, ...(sentAt === null ? {} : { detail: String(sentAt) }) });
+    return DONE;
+  }
+
   private deliveredByNumber(settlement: Of<'delivered'>, n: number, owner: UserKey = settlement.user): SettleResult {
+    const young = this.state.young.find(owner, n);
+    if (young !== undefined) return this.deliveredYoung(settlement, young);
     const row = this.state.db.get(
       'UPDATE log SET state = 2, device = ?, sent = coalesce(?, sent), at = ? WHERE user = ? AND n = ? AND state < 2 AND request IS NOT NULL RETURNING request',
       settlement.device,
@@ -296,6 +318,7 @@ export class Settle {
 
   /** The message at a place of the log, followed to where it was moved. */
   private entryAt(user: UserKey, n: number): Entry | null {
+    this.state.ripen(user);
     const row = this.state.db.get(ENTRY, user, n);
     if (row === undefined || row['request'] === null) return null;
     if (Number(row['state']) === STATE.moved) {

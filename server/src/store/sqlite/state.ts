@@ -7,6 +7,7 @@ import { Connection } from './connection.ts';
 import type { Row } from './connection.ts';
 import { Requests } from './requests.ts';
 import { UserIndex } from './users.ts';
+import { fold, FOLDED_META, Young } from './young.ts';
 
 const THREADS_CACHED_MAX = 200_000;
 
@@ -50,12 +51,15 @@ export class State {
   private waitingTotal = -1;
   private waitingWritten = -1;
   private readonly resets: (() => void)[] = [];
+  private readonly youngEntries = new Young();
+  private isYoungLoaded = false;
+  private isFolded = false;
 
   constructor(path: string, clock: Clock, random: Random) {
-    this.db = new Connection(path, () => this.reset());
+    this.db = new Connection(path, (kind) => this.reset(kind));
     this.clock = clock;
     this.random = random;
-    this.users = new UserIndex(this.db);
+    this.users = new UserIndex(this.db, (user) => this.young.last(user));
     this.requests = new Requests(this.db);
   }
 
@@ -64,7 +68,11 @@ export class State {
     this.resets.push(forget);
   }
 
-  private reset(): void {
+  private reset(kind: 'rolled back' | 'reopened'): void {
+    // What a failed sync really left on the disk is known only by reading it again.
+    if (kind === 'reopened') this.isYoungLoaded = false;
+    else this.youngEntries.rolledBack();
+    this.isFolded = false;
     for (const forget of this.resets) forget();
     this.users.reset();
     this.requests.reset();
@@ -76,14 +84,49 @@ export class State {
 
   /** A transaction with what its parts gathered written at its end. */
   transaction<Result>(work: () => Result): Result {
-    return this.db.transaction(() => {
-      const result = work();
+    const result = this.db.transaction(() => {
+      const done = work();
       this.flush();
-      return result;
+      return done;
     });
+    this.youngEntries.committed();
+    return result;
+  }
+
+  /** The deliveries whose rows are not written yet. */
+  get young(): Young {
+    if (!this.isYoungLoaded) {
+      this.isYoungLoaded = true;
+      this.youngEntries.load(this.db);
+    }
+    return this.youngEntries;
+  }
+
+  /** Before anything reads or changes a user's log by its rows: writes those that are missing. */
+  ripen(user: UserKey): void {
+    if (!this.young.has(user)) return;
+    const write = (): void => {
+      fold(this.db, this.young.take(user));
+      this.isFolded = true;
+    };
+    if (this.db.isInTransaction) write();
+    else this.transaction(write);
+  }
+
+  /** Writes about so many of the missing rows, whoever's; within a transaction. Returns how many. */
+  foldSome(limit: number): number {
+    const entries = this.young.takeNext(limit);
+    if (entries.length === 0) return 0;
+    fold(this.db, entries);
+    this.isFolded = true;
+    return entries.length;
   }
 
   private flush(): void {
+    if (this.isFolded) {
+      this.isFolded = false;
+      this.setMeta(FOLDED_META, this.young.foldedTo(this.requests.lastKey()));
+    }
     if (this.feedRows.length > 0) {
       this.db.insertMany('INSERT INTO feed (seq, kind, request, user, n, device, at, detail)', 8, this.feedRows);
       this.feedRows.length = 0;
@@ -120,11 +163,11 @@ export class State {
     this.users.countWaiting(user, change);
   }
 
-  /** A number of the feed, which is the order of receipts. */
+  /** Appends to the feed, whose numbers are the order of receipts; returns the number. */
   feed(
     kind: FeedKind,
     row: { request?: number; user?: UserKey; n?: number; device?: number | null; at: number; detail?: string },
-  ): void {
+  ): number {
     if (this.nextFeed < 0) {
       const last = this.db.get('SELECT max(seq) AS last FROM feed')?.['last'] ?? null;
       this.nextFeed = Math.max(Number(last ?? 0), Number(this.meta('feed_done') ?? 0)) + 1;
@@ -140,6 +183,7 @@ export class State {
       row.detail ?? null,
     );
     this.nextFeed += 1;
+    return this.nextFeed - 1;
   }
 
   thread(key: number): ThreadRef {

@@ -152,6 +152,7 @@ export class Status {
   }
 
   private place(user: number, n: number): Place | null {
+    this.state.ripen(user);
     const row = this.state.db.get(
       'SELECT state, device, sent, at, read, detail FROM log WHERE user = ? AND n = ? AND request IS NOT NULL',
       user,

@@ -38,6 +38,13 @@ import { State } from './state.ts';
 import { Status } from './status.ts';
 import { Threads } from './threads.ts';
 
+/** Deliveries whose rows may be missing (about 200 bytes each): above it each commit writes more of them than it adds. */
+const YOUNG_MAX = 400_000;
+/** They are written when nothing was accepted for so long, … */
+const QUIET_MS = 1000;
+/** … or when the first of them is so old. */
+const YOUNG_AGE_MS = 10_000;
+const FOLD_STEP_MIN = 256;
 /** Devices are looked through at most this often. */
 const DEVICES_PURGE_MS = 3_600_000;
 
@@ -46,6 +53,8 @@ export interface SqliteStoreOptions {
   readonly path: string;
   readonly clock: Clock;
   readonly random: Random;
+  /** For tests: 0 writes every row in the commit that accepts it. */
+  readonly youngMax?: number;
 }
 
 /**
@@ -65,7 +74,10 @@ export class SqliteStore implements Store {
   private readonly objects: Objects;
   private readonly links: Links;
   private readonly epochText: string;
+  private readonly youngMax: number;
   private devicesPurgedAt = 0;
+  private acceptedAt = 0;
+  private youngSince = 0;
 
   constructor(options: SqliteStoreOptions) {
     const state = new State(options.path, options.clock, options.random);
@@ -80,7 +92,10 @@ export class SqliteStore implements Store {
     this.chores = new Chores(state, this.settler);
     this.objects = new Objects(state);
     this.links = new Links(state);
+    this.youngMax = options.youngMax ?? YOUNG_MAX;
     this.epochText = this.readEpoch();
+    // Read now, so that the first request does not wait for it.
+    this.youngSince = this.state.young.size === 0 ? 0 : this.state.clock.monotonic();
   }
 
   private readEpoch(): string {
@@ -109,11 +124,35 @@ export class SqliteStore implements Store {
         const rows = new AcceptRows();
         const accepts: AcceptResult[] = batch.accepts.map((unit) => this.acceptor.accept(unit, rows));
         rows.flush(this.state);
+        if (accepts.length > 0) this.foldUnderPressure(accepts);
         const settlements: SettleResult[] = batch.settlements.map((one) => this.settler.settle(one));
         for (const session of batch.closes) this.sessions.close(session);
         return { opens, accepts, settlements };
       }),
     );
+  }
+
+  private foldUnderPressure(accepts: readonly AcceptResult[]): void {
+    const now = this.state.clock.monotonic();
+    this.acceptedAt = now;
+    if (this.youngSince === 0) this.youngSince = now;
+    if (this.state.young.size <= this.youngMax) return;
+    let added = 0;
+    for (const result of accepts) if (result.kind === 'accepted') added += result.entries.length;
+    this.state.foldSome(Math.max(added * 2, FOLD_STEP_MIN));
+  }
+
+  tidy(limit: number): Promise<{ more: boolean }> {
+    return this.run(() => {
+      const { young, clock } = this.state;
+      if (young.size === 0) this.youngSince = 0;
+      const now = clock.monotonic();
+      const isQuiet = now - this.acceptedAt >= QUIET_MS;
+      const isOld = now - this.youngSince >= YOUNG_AGE_MS;
+      if (young.size === 0 || (!isQuiet && !isOld && young.size <= this.youngMax / 2)) return { more: false };
+      this.state.transaction(() => this.state.foldSome(limit));
+      return { more: young.size > 0 };
+    });
   }
 
   epoch(): string {

@@ -218,6 +218,7 @@ export class Threads {
     const thread = db.get('SELECT id FROM threads WHERE uid = ?', query.threadId);
     if (thread === undefined) return { total: 0, messages: [] };
     const key = Number(thread['id']);
+    this.state.ripen(query.user);
     const sent = db.all(
       'SELECT l.n, l.destination, l.state, l.at, l.read, r.uid, r.accepted, r.content FROM log l JOIN requests r ON r.id = l.request WHERE l.user = ? AND l.thread = ? AND l.state <> 7 ORDER BY l.n DESC LIMIT ?',
       query.user,

@@ -29,8 +29,12 @@ export class UserIndex {
   private readonly byId = new Lru<UserKey, UserState>(USERS_CACHED_MAX);
   private readonly modes = new Map<string, CustomeridMode>();
 
-  constructor(db: Connection) {
+  private readonly youngLast: (user: UserKey) => number;
+
+  /** `youngLast`: the last number of a user whose row is not written yet; 0: none. */
+  constructor(db: Connection, youngLast: (user: UserKey) => number) {
     this.db = db;
+    this.youngLast = youngLast;
   }
 
   reset(): void {
@@ -107,7 +111,7 @@ export class UserIndex {
         state.id,
         state.id,
       );
-      state.head = Number(row?.['head'] ?? 0);
+      state.head = Math.max(Number(row?.['head'] ?? 0), this.youngLast(state.id));
     }
     return state.head;
   }
@@ -116,12 +120,12 @@ export class UserIndex {
    * Whether `added` more would pass `max` waiting entries. Counts rows only where the cheap bound (numbers since the
    * oldest that may wait) does not settle it; `beforeCount` writes what a commit still gathers.
    */
-  wouldExceed(state: UserState, bound: { added: number; max: number; beforeCount: () => void }): boolean {
+  wouldExceed(state: UserState, bound: { added: number; max: number; beforeCount: (user: UserKey) => void }): boolean {
     const { added, max } = bound;
     const head = this.head(state);
     if (state.waiting < 0 && head - state.low + added <= max) return false;
     if (state.waiting < 0) {
-      bound.beforeCount();
+      bound.beforeCount(state.id);
       const row = this.db.get(
         'SELECT count(*) AS waiting, min(n) AS first FROM log WHERE user = ? AND n > ? AND state < 2 AND request IS NOT NULL',
         state.id,
