@@ -22,10 +22,12 @@ const FIXED = ['Content-Type', 'application/json; charset=utf-8', ...Object.entr
 /** Writes an answer of the messaging API. Nothing happens where the sender is gone. */
 export function writeAnswer(response: ServerResponse, answer: Answer): void {
   if (response.headersSent || response.destroyed) return;
-  const headers = [...FIXED, 'Content-Length', String(Buffer.byteLength(answer.body))];
+  const bytes = Buffer.byteLength(answer.body);
+  const headers = [...FIXED, 'Content-Length', String(bytes)];
   for (const name in answer.headers) headers.push(name, answer.headers[name] as string);
   response.writeHead(answer.status, headers);
-  response.end(answer.body);
+  // ASCII, as nearly every answer is, is the same in both and need not be encoded.
+  response.end(answer.body, bytes === answer.body.length ? 'latin1' : 'utf8');
 }
 
 /** Answers where there is no response object (a request that cannot be parsed, an upgrade) and ends the connection. */
