@@ -66,8 +66,9 @@ export class Accept {
     const repeated = this.repeated(unit, rows);
     if (repeated !== null) return repeated;
     const failure = this.commonFailure(unit);
+    const found = failure === null ? this.findUsers(unit) : [];
     if (failure === null) {
-      const bound = this.boundReached(unit, rows);
+      const bound = this.boundReached(unit, found, rows);
       if (bound !== null) return { kind: 'full', bound };
     }
     const content = this.content(unit);
@@ -76,7 +77,7 @@ export class Accept {
     const members: Member[] = [];
     const entries: LogEntry[] = [];
     for (let index = 0; index < unit.destinations.length; index += 1) {
-      this.acceptDestination({ unit, index, failure, content, members, entries, rows });
+      this.acceptDestination({ unit, index, failure, found, content, members, entries, rows });
     }
     this.writeRequest(unit, content, members, rows);
     this.countLinks(unit, entries.length);
@@ -97,7 +98,7 @@ export class Accept {
       return { kind: 'repeated', answer: row['hash'] === bodyHash ? String(row['answer']) : null };
     }
     // Only of an accepted request: a `full` one may be tried again.
-    if (this.commonFailure(unit) === null && this.boundReached(unit, rows) !== null) return null;
+    if (this.commonFailure(unit) === null && this.boundReached(unit, this.findUsers(unit), rows) !== null) return null;
     db.run(
       'INSERT OR REPLACE INTO idempotency (service, key, hash, answer, expires) VALUES (?, ?, ?, ?, ?)',
       unit.serviceId,
@@ -116,27 +117,31 @@ export class Accept {
     return null;
   }
 
-  private boundReached(unit: AcceptUnit, rows: AcceptRows): 'user' | 'total' | null {
-    const adds = new Map<UserKey, { state: UserState; count: number }>();
-    let total = 0;
-    for (const destination of unit.destinations) {
-      for (const identifier of destination.identifiers) {
-        total += 1;
-        const state = this.state.users.find(unit.appId, identifier);
-        if (state === null) continue;
-        const present = adds.get(state.id);
-        if (present === undefined) adds.set(state.id, { state, count: 1 });
-        else present.count += 1;
-      }
+  /** The users there are already, by identifier in order. */
+  private findUsers(unit: AcceptUnit): (UserState | null)[] {
+    const found: (UserState | null)[] = [];
+    for (const { identifiers } of unit.destinations) {
+      for (const identifier of identifiers) found.push(this.state.users.find(unit.appId, identifier));
     }
-    if (this.state.waiting() + total > unit.waitingTotalMax) return 'total';
+    return found;
+  }
+
+  private boundReached(
+    unit: AcceptUnit,
+    found: readonly (UserState | null)[],
+    rows: AcceptRows,
+  ): 'user' | 'total' | null {
+    const { users } = this.state;
+    const { waitingPerUserMax: max } = unit;
+    if (this.state.waiting() + found.length > unit.waitingTotalMax) return 'total';
+    // Nearly always nobody is near the bound, even if the whole request went to one.
+    if (found.every((user) => user === null || users.isFarBelow(user, max - found.length))) return null;
     const beforeCount = (user: UserKey): void => {
       rows.flush(this.state);
       this.state.ripen(user);
     };
-    for (const { state, count } of adds.values()) {
-      if (this.state.users.wouldExceed(state, { added: count, max: unit.waitingPerUserMax, beforeCount }))
-        return 'user';
+    for (const [user, added] of counted(found)) {
+      if (users.wouldExceed(user, { added, max, beforeCount })) return 'user';
     }
     return null;
   }
@@ -160,12 +165,13 @@ export class Accept {
     unit: AcceptUnit;
     index: number;
     failure: string | null;
+    found: readonly (UserState | null)[];
     content: RequestContent;
     members: Member[];
     entries: LogEntry[];
     rows: AcceptRows;
   }): void {
-    const { unit, index, failure, members, rows, content } = work;
+    const { unit, index, failure, found, members, rows, content } = work;
     const destination = unit.destinations[index];
     if (destination === undefined) return;
     if (destination.correlationid !== null) {
@@ -179,7 +185,7 @@ export class Accept {
         members.push(failed(target, failure));
         continue;
       }
-      const user = this.state.users.findOrMake(unit.appId, identifier, unit.acceptedAt);
+      const user = found[members.length] ?? this.state.users.findOrMake(unit.appId, identifier, unit.acceptedAt);
       if (user === null) {
         members.push(failed(target, UNKNOWN_PROFILE));
         continue;
@@ -208,14 +214,12 @@ export class Accept {
     user: UserState,
   ): Place {
     const { unit, content } = work;
-    // One user's many are folded while they lie together: cheap now, a stall when all are asked for at once.
-    if (this.state.young.of(user.id).length >= YOUNG_PER_USER_MAX) this.state.ripen(user.id);
     const n = this.state.users.head(user) + 1;
     user.head = n;
     this.state.countWaiting(user.id, 1);
-    const thread = this.thread(unit, unit.thread, user.id);
+    const thread = this.thread(unit, unit.thread, user);
     const links = unit.links.length === 0 ? null : this.mint(work, user.id, n);
-    this.state.young.add({
+    const young = this.state.young.add({
       user: user.id,
       n,
       request: content.key,
@@ -229,6 +233,8 @@ export class Accept {
       sent: null,
       at: null,
     });
+    // One user's many are folded while they lie together: cheap now, a stall when all are asked for at once.
+    if (young >= YOUNG_PER_USER_MAX) this.state.ripen(user.id);
     work.entries.push({
       user: user.id,
       n,
@@ -240,14 +246,19 @@ export class Accept {
     return { n, thread: thread.key };
   }
 
-  private thread(unit: AcceptUnit, choice: ThreadChoice, user: UserKey): ThreadRef {
+  private thread(unit: AcceptUnit, choice: ThreadChoice, user: UserState): ThreadRef {
     if ('id' in choice) {
       const thread = this.threads.openById(unit.appId, choice.id);
       if (thread === null) throw new Error(`thread ${choice.id} closed within a commit`);
       this.threads.link(user, thread);
       return thread;
     }
-    return this.threads.own({ user, app: unit.appId, service: unit.serviceId, ...choice, now: unit.acceptedAt });
+    return this.threads.own(user, {
+      service: unit.serviceId,
+      type: choice.type,
+      title: choice.title,
+      now: unit.acceptedAt,
+    });
   }
 
   private mint(
@@ -291,6 +302,12 @@ export class Accept {
       );
     }
   }
+}
+
+function counted(found: readonly (UserState | null)[]): Map<UserState, number> {
+  const counts = new Map<UserState, number>();
+  for (const user of found) if (user !== null) counts.set(user, (counts.get(user) ?? 0) + 1);
+  return counts;
 }
 
 function failed(target: Target, code: string): Member {

@@ -6,16 +6,13 @@ import type { StateNumber } from '../../core/delivery-state.ts';
 import { Lru } from '../../lib/lru.ts';
 import type { Row } from './connection.ts';
 import type { State, ThreadRef } from './state.ts';
+import type { UserState } from './users.ts';
 
-const OWN_CACHED_MAX = 400_000;
 const OPEN_CACHED_MAX = 10_000;
-const LINKED_CACHED_MAX = 400_000;
 /** A change of a thread is told to at most this many linked users; a wider announcement has no such event. */
 const TOLD_USERS_MAX = 1000;
 
 interface OwnThread {
-  readonly user: UserKey;
-  readonly app: string;
   readonly service: string;
   readonly type: ThreadType;
   readonly title: string;
@@ -25,9 +22,9 @@ interface OwnThread {
 /** Threads: those made by the API, and each recipient's own ones by type and title. */
 export class Threads {
   private readonly state: State;
-  private readonly ownByKey = new Lru<string, ThreadRef>(OWN_CACHED_MAX);
   private readonly openByUid = new Lru<string, ThreadRef>(OPEN_CACHED_MAX);
-  private readonly linked = new Lru<string, true>(LINKED_CACHED_MAX);
+  /** What users remember of their threads holds as long as this does not change. */
+  private generation = 0;
 
   constructor(state: State) {
     this.state = state;
@@ -35,9 +32,8 @@ export class Threads {
   }
 
   reset(): void {
-    this.ownByKey.clear();
     this.openByUid.clear();
-    this.linked.clear();
+    this.generation += 1;
   }
 
   /** An open thread of this app; null: unknown, closed or another app's. */
@@ -53,17 +49,17 @@ export class Threads {
   }
 
   /** Links a user to a thread: from then on it is in the user's list and the user may reply on it. */
-  link(user: UserKey, thread: ThreadRef): void {
-    const key = `${user} ${thread.key}`;
-    if (this.linked.get(key) === true) return;
-    this.linked.set(key, true);
-    if (this.isLinked(user, thread.key)) return;
-    this.state.db.run(
-      'INSERT OR IGNORE INTO user_threads (user, key, thread) VALUES (?, ?, ?)',
-      user,
-      `#${thread.key}`,
-      thread.key,
-    );
+  link(user: UserState, thread: ThreadRef): void {
+    if (user.threads?.generation === this.generation && user.threads.linked === thread.key) return;
+    if (!this.isLinked(user.id, thread.key)) {
+      this.state.db.run(
+        'INSERT OR IGNORE INTO user_threads (user, key, thread) VALUES (?, ?, ?)',
+        user.id,
+        `#${thread.key}`,
+        thread.key,
+      );
+    }
+    user.threads = { generation: this.generation, linked: thread.key, own: null };
   }
 
   isLinked(user: UserKey, thread: number): boolean {
@@ -72,28 +68,31 @@ export class Threads {
   }
 
   /** The recipient's own open thread of that type and title, made where there is none. */
-  own(wanted: OwnThread): ThreadRef {
+  own(user: UserState, wanted: OwnThread): ThreadRef {
+    const last = user.threads?.generation === this.generation ? user.threads.own : null;
+    if (last !== null && last.title === wanted.title && last.type === wanted.type) return last;
     const key = ownKey(wanted.type, wanted.title);
-    const cacheKey = `${wanted.user} ${key}`;
-    const known = this.ownByKey.get(cacheKey);
-    if (known !== undefined) return known;
-    const { db } = this.state;
-    const row = db.get('SELECT thread FROM user_threads WHERE user = ? AND key = ?', wanted.user, key);
-    const thread = row === undefined ? this.makeOwn(wanted, key) : this.state.thread(Number(row['thread']));
-    this.ownByKey.set(cacheKey, thread);
+    const row = this.state.db.get('SELECT thread FROM user_threads WHERE user = ? AND key = ?', user.id, key);
+    const thread = row === undefined ? this.makeOwn(user, wanted, key) : this.state.thread(Number(row['thread']));
+    user.threads = { generation: this.generation, linked: thread.key, own: thread };
     return thread;
   }
 
-  private makeOwn(wanted: OwnThread, key: string): ThreadRef {
+  private makeOwn(user: UserState, wanted: OwnThread, key: string): ThreadRef {
     const { db } = this.state;
     const uid = uuidv7();
     const made = db
       .sql(
         "INSERT INTO threads (uid, app, type, title, status, extras, service, created, updated) VALUES (?, ?, ?, ?, 'Active', '{}', ?, ?, ?)",
       )
-      .run(uid, wanted.app, wanted.type, wanted.title, wanted.service, wanted.now, wanted.now);
-    const thread: ThreadRef = { key: Number(made.lastInsertRowid), id: uid, title: wanted.title, type: wanted.type };
-    db.run('INSERT INTO user_threads (user, key, thread) VALUES (?, ?, ?)', wanted.user, key, thread.key);
+      .run(uid, user.app, wanted.type, wanted.title, wanted.service, wanted.now, wanted.now);
+    const thread: ThreadRef = {
+      key: Number(made.lastInsertRowid),
+      id: uid,
+      title: wanted.title,
+      type: wanted.type,
+    };
+    db.run('INSERT INTO user_threads (user, key, thread) VALUES (?, ?, ?)', user.id, key, thread.key);
     return thread;
   }
 

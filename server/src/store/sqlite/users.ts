@@ -1,6 +1,7 @@
 import type { Identifier, UserKey } from '../../core/ports.ts';
 import { Lru } from '../../lib/lru.ts';
 import type { Connection } from './connection.ts';
+import type { ThreadRef } from './state.ts';
 
 /** Users kept in memory, about 200 bytes each. */
 const USERS_CACHED_MAX = 400_000;
@@ -15,6 +16,8 @@ export interface UserState {
   low: number;
   /** Entries that wait; -1: not counted, it is at most head - low. */
   waiting: number;
+  /** The thread used last, and whether it is the user's own: most messages go on the same one. */
+  threads: { readonly generation: number; readonly linked: number; readonly own: ThreadRef | null } | null;
 }
 
 export type CustomeridMode = 'same' | 'linked';
@@ -25,7 +28,9 @@ export type CustomeridMode = 'same' | 'linked';
  */
 export class UserIndex {
   private readonly db: Connection;
-  private readonly byIdentifier = new Lru<string, UserState>(USERS_CACHED_MAX);
+  /** Column and app → value → user. Two steps, since joining them to one text costs more than both look-ups. */
+  private readonly byIdentifier = new Map<string, Map<string, UserState>>();
+  private identifierCount = 0;
   private readonly byId = new Lru<UserKey, UserState>(USERS_CACHED_MAX);
   private readonly modes = new Map<string, CustomeridMode>();
 
@@ -38,8 +43,7 @@ export class UserIndex {
   }
 
   reset(): void {
-    this.byIdentifier.clear();
-    this.byId.clear();
+    this.forgetUsers();
     this.modes.clear();
   }
 
@@ -51,6 +55,7 @@ export class UserIndex {
   /** Identifiers of a user changed, or the user went. */
   forgetUsers(): void {
     this.byIdentifier.clear();
+    this.identifierCount = 0;
     this.byId.clear();
   }
 
@@ -67,13 +72,12 @@ export class UserIndex {
   /** The user an identifier means, if there is one. A customerid of a `same` app is the userid. */
   find(app: string, identifier: Identifier): UserState | null {
     const column = this.column(app, identifier.type);
-    const key = `${column}\u0000${app}\u0000${identifier.value}`;
-    const known = this.byIdentifier.get(key);
+    const known = this.known(column, app).get(identifier.value);
     if (known !== undefined) return known;
     const row = this.db.get(FIND[column], app, identifier.value);
     if (row === undefined) return null;
     const state = this.byKey(Number(row['id']), app);
-    this.byIdentifier.set(key, state);
+    this.remember(column, identifier.value, state);
     return state;
   }
 
@@ -83,10 +87,29 @@ export class UserIndex {
     if (found !== null || identifier.type === 'msisdn') return found;
     const column = this.column(app, identifier.type);
     const made = this.db.sql(MAKE[column === 'customerid' ? 'customerid' : 'userid']).run(app, identifier.value, now);
-    const state: UserState = { id: Number(made.lastInsertRowid), app, head: 0, low: 0, waiting: 0 };
+    const state: UserState = { id: Number(made.lastInsertRowid), app, head: 0, low: 0, waiting: 0, threads: null };
     this.byId.set(state.id, state);
-    this.byIdentifier.set(`${column}\u0000${app}\u0000${identifier.value}`, state);
+    this.remember(column, identifier.value, state);
     return state;
+  }
+
+  private known(column: string, app: string): Map<string, UserState> {
+    const name = column === 'userid' ? app : `${column} ${app}`;
+    let users = this.byIdentifier.get(name);
+    if (users === undefined) {
+      users = new Map();
+      this.byIdentifier.set(name, users);
+    }
+    return users;
+  }
+
+  private remember(column: string, value: string, state: UserState): void {
+    if (this.identifierCount >= USERS_CACHED_MAX) {
+      this.byIdentifier.clear();
+      this.identifierCount = 0;
+    }
+    this.known(column, state.app).set(value, state);
+    this.identifierCount += 1;
   }
 
   private column(app: string, type: Identifier['type']): keyof typeof FIND {
@@ -98,7 +121,7 @@ export class UserIndex {
     const known = this.byId.get(id);
     if (known !== undefined) return known;
     const appId = app ?? String(this.db.get('SELECT app FROM users WHERE id = ?', id)?.['app'] ?? '');
-    const state: UserState = { id, app: appId, head: -1, low: 0, waiting: -1 };
+    const state: UserState = { id, app: appId, head: -1, low: 0, waiting: -1, threads: null };
     this.byId.set(id, state);
     return state;
   }
@@ -114,6 +137,11 @@ export class UserIndex {
       state.head = Math.max(Number(row?.['head'] ?? 0), this.youngLast(state.id));
     }
     return state.head;
+  }
+
+  /** Whether the cheap bound alone says that at most `room` wait. */
+  isFarBelow(state: UserState, room: number): boolean {
+    return (state.waiting < 0 ? this.head(state) - state.low : state.waiting) <= room;
   }
 
   /**

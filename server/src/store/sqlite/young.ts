@@ -66,10 +66,6 @@ export class Young {
     return this.byUser.has(user);
   }
 
-  of(user: UserKey): readonly YoungEntry[] {
-    return this.byUser.get(user) ?? [];
-  }
-
   /** The last young number of a user; 0: none. */
   last(user: UserKey): number {
     return this.byUser.get(user)?.at(-1)?.n ?? 0;
@@ -91,18 +87,20 @@ export class Young {
     this.requests.set(request, { left: 0, seq });
   }
 
-  add(entry: YoungEntry): void {
-    this.insert(entry);
+  /** Returns how many the user has now. */
+  add(entry: YoungEntry): number {
     this.undo.push({ kind: 'added', entry });
+    return this.insert(entry);
   }
 
-  private insert(entry: YoungEntry): void {
+  private insert(entry: YoungEntry): number {
     const entries = this.byUser.get(entry.user);
     if (entries === undefined) this.byUser.set(entry.user, [entry]);
     else entries.push(entry);
     const request = this.requests.get(entry.request);
     if (request !== undefined) request.left += 1;
     this.count += 1;
+    return entries === undefined ? 1 : entries.length;
   }
 
   change(entry: YoungEntry, to: Pick<YoungEntry, 'state' | 'device' | 'sent' | 'at'>): void {
