@@ -142,6 +142,10 @@ describe('secrets', () => {
     const other = Buffer.from(JSON.stringify(claims({ sub: 'bob' }))).toString('base64url');
     expect(await reason(`${header}.${other}.${signature}`)).toBe('bad-signature');
     expect(await reason(await sign(claims(), { secret: 'another one' }))).toBe('bad-signature');
+    expect(await reason(`${token}=`)).toBe('bad-signature');
+    const critical = Buffer.from(JSON.stringify({ alg: 'HS256', crit: ['b64'], b64: false })).toString('base64url');
+    expect(await reason(`${critical}.${payload}.${signature}`)).toBe('malformed');
+    expect(await reason(await sign(claims({ nbf: 'x' as never })))).toBe('bad-claims');
     expect(await reason(new UnsecuredJWT(claims()).encode())).toBe('bad-signature');
   });
 

@@ -1,4 +1,4 @@
-import { createHash, createSecretKey } from 'node:crypto';
+import { createHash, createHmac, createSecretKey, timingSafeEqual } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import { decodeJwt, decodeProtectedHeader, errors, jwtVerify } from 'jose';
 import type { CryptoKey, LocalJWKSet } from 'jose';
@@ -6,7 +6,7 @@ import type { AppSource, DeviceIdentity, TokenRefusal, TokenVerdict, TokenVerifi
 import type { App } from '../core/model.ts';
 import type { Clock } from '../core/ports.ts';
 import { Lru } from '../lib/lru.ts';
-import { audiencesOf, identityOf } from './claims.ts';
+import { audiencesOf, endOf, identityOf } from './claims.ts';
 import type { Claims } from './claims.ts';
 import { KeySets } from './key-sets.ts';
 import type { JsonFetch } from './key-sets.ts';
@@ -74,27 +74,21 @@ export class JwtVerifier implements TokenVerifier {
     return null;
   }
 
-  async #verifyBySecret(token: string, app: App, now: number): Promise<TokenVerdict> {
+  #verifyBySecret(token: string, app: App, now: number): TokenVerdict {
     const name = createHash('sha256').update(token).digest('base64');
     const known = this.#verified.get(name);
     if (known !== undefined && known.appId === app.id && app.secrets.includes(known.secret)) {
       if (now < known.identity.expiresAt) return { ok: true, identity: known.identity };
       return refused('expired', 'the token has ended');
     }
-    let last: TokenVerdict = refused('bad-signature', 'the app has no secret: its tokens come from its issuer');
     for (const secret of app.secrets) {
-      if (secret === '') continue;
-      const checked = await check({ token, key: this.#secretKey(secret), algorithms: ['HS256'], now });
-      if (checked.ok) {
-        const verdict = identityOf(checked.claims, app.id);
-        if (verdict.ok) this.#verified.set(name, { appId: app.id, secret, identity: verdict.identity });
-        return verdict;
-      }
-      last = checked;
-      // The signature was good: another secret cannot mend the rest.
-      if (checked.reason !== 'bad-signature') break;
+      if (secret === '' || !isSignedBy(token, this.#secretKey(secret))) continue;
+      const claims: Claims = decodeJwt(token);
+      const verdict = checkTimes(claims, now) ?? identityOf(claims, app.id);
+      if (verdict.ok) this.#verified.set(name, { appId: app.id, secret, identity: verdict.identity });
+      return verdict;
     }
-    return last;
+    return refused('bad-signature', 'the signature of the token is not good');
   }
 
   #secretKey(secret: string): KeyObject {
@@ -128,11 +122,35 @@ function refused(reason: TokenRefusal, message: string): Extract<TokenVerdict, {
 function open(token: string): { header: { alg: string; kid: string | null }; claims: Claims } | null {
   try {
     const header = decodeProtectedHeader(token);
-    if (typeof header.alg !== 'string') return null;
+    // No extension is known here, and one that must be understood is thereby refused (RFC 7515 §4.1.11).
+    if (typeof header.alg !== 'string' || header.crit !== undefined) return null;
     return { header: { alg: header.alg, kid: header.kid ?? null }, claims: decodeJwt(token) };
   } catch {
     return null;
   }
+}
+
+/**
+ * HS256 by hand: through the promise of WebCrypto it took 0.3 ms, and a storm of reconnects verifies nothing else.
+ * The texts are compared, not the bytes, so that one signature has one spelling.
+ */
+function isSignedBy(token: string, key: KeyObject): boolean {
+  const end = token.lastIndexOf('.');
+  const wanted = Buffer.from(createHmac('sha256', key).update(token.slice(0, end)).digest('base64url'));
+  const given = Buffer.from(token.slice(end + 1));
+  return given.length === wanted.length && timingSafeEqual(given, wanted);
+}
+
+/** Null: neither too early nor too late (RFC 7519 §4.1.4, §4.1.5). */
+function checkTimes(claims: Claims, now: number): Extract<TokenVerdict, { ok: false }> | null {
+  const { leewaySeconds } = identityLimits;
+  const [expiry, notBefore] = [claims['exp'], claims['nbf']];
+  if (typeof expiry !== 'number') return refused('bad-claims', '"exp" of the token is missing or wrong');
+  if (now >= endOf(expiry)) return refused('expired', 'the token has ended');
+  if (notBefore === undefined) return null;
+  if (typeof notBefore !== 'number') return refused('bad-claims', '"nbf" of the token is wrong');
+  if (notBefore - leewaySeconds > now / 1_000) return refused('not-yet-valid', 'the token is not valid yet');
+  return null;
 }
 
 /** The keys that fit the header of a token: one as a rule, several where a set has no kids. */

@@ -3,7 +3,9 @@ import type { IClientOptions, MqttClient } from 'mqtt';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
 import { STATE } from '../../src/core/delivery-state.ts';
+import { makeCertificate } from '../support/certificates.ts';
 import { GatewayWorld } from '../support/gateway-world.ts';
+import { RawDevice } from '../support/raw-device.ts';
 
 let world: GatewayWorld;
 const clients: MqttClient[] = [];
@@ -137,5 +139,27 @@ describe('WebSocket', () => {
   test('a text frame ends it (1003), and so does a stranger who sends too much', async () => {
     expect(await closeCode((socket) => socket.send('hello'))).toBe(1003);
     expect(await closeCode((socket) => socket.send(Buffer.alloc(60_000), { fin: false }))).toBe(1006);
+  });
+});
+
+describe('TLS', () => {
+  test('MQTT over TLS; a new certificate serves new connections; a failed handshake harms nobody', async () => {
+    const first = makeCertificate({ commonName: 'first', altNames: ['127.0.0.1'] });
+    const second = makeCertificate({ commonName: 'second', altNames: ['127.0.0.1'] });
+    const { port, isTls } = await world.gateway.listen({ host: '127.0.0.1', port: 0, tls: first });
+    expect(isTls).toBe(true);
+    const url = `mqtts://127.0.0.1:${port}`;
+    const { client, down } = await connect(url, { protocolVersion: 5, ca: first.cert });
+    await client.subscribeAsync(world.topic(), { qos: 1 });
+    const garbage = await RawDevice.open(port);
+    garbage.send(Buffer.from('GET / HTTP/1.1\r\n\r\n'));
+    await garbage.closed();
+    world.gateway.useCertificate(second);
+    await expect(connect(url, { protocolVersion: 5, clientId: 'other', ca: first.cert })).rejects.toThrow(
+      /certificate/,
+    );
+    await connect(url, { protocolVersion: 5, clientId: 'other', ca: second.cert });
+    const { tid } = await world.send('over TLS');
+    expect((await down.next()).value).toMatchObject({ tid });
   });
 });

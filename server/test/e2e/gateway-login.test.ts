@@ -342,3 +342,18 @@ describe('drain', () => {
     await expect(world.raw()).rejects.toThrow('ECONNREFUSED');
   });
 });
+
+describe('a store that cannot take it', () => {
+  test('CONNECT is refused for now, an event is not acknowledged, both without a hang', async () => {
+    const device = await world.device({ ...v5, clientId: 'open' });
+    const password = await world.token();
+    await world.failWrites();
+    expect(await connack({ ...v5, password })).toMatchObject({ code: 0x88 });
+    expect(await connack({ password })).toMatchObject({ code: 3 });
+    const event = JSON.stringify({ type: 'read', tids: ['x'] });
+    const publish = { cmd: 'publish', qos: 1, dup: false, retain: false, messageId: 4 } as const;
+    device.send({ ...publish, topic: `${world.topic()}/up`, payload: event });
+    expect(await device.next('disconnect')).toMatchObject({ reasonCode: 0x89 });
+    expect(device.pending).toEqual([]);
+  });
+});
