@@ -56,6 +56,13 @@ function manySettlements(
   );
 }
 
+/** Why an event cannot go to its thread; null: it can. The store would pass over it in silence. */
+export function threadRefusal(event: ReplyUp | TypingUp, thread: Thread): string | null {
+  if (thread.status !== 'Active') return 'the thread is closed';
+  if (event.type === 'reply' && thread.type === 'Announcement') return 'an announcement takes no replies';
+  return null;
+}
+
 /** The settlement of a reply or of typing in a thread that the user is in. Unread messages are not counted for it. */
 export function inboundSettlement(event: ReplyUp | TypingUp, thread: Thread, source: EventSource): Settlement {
   const facts = {

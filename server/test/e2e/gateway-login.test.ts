@@ -270,6 +270,33 @@ describe('events up', () => {
     expect(await world.statusOf(tid)).toBe(STATE.read);
   });
 
+  test('a reply reaches the service once, with its thread; a closed thread takes none', async () => {
+    await world.send('one');
+    const device = await world.device(v5);
+    await device.subscribe(world.topic());
+    const { thread } = (await device.take()) as { thread: { id: string } };
+    const reply = { id: 'r1', type: 'reply', thread: { id: thread.id }, message: 'Thanks' };
+    expect(await device.up(world.topic(), reply)).toBe(0);
+    expect(await device.up(world.topic(), reply)).toBe(0);
+    expect(await device.up(world.topic(), { type: 'typing', thread: { id: thread.id }, on: true })).toBe(0);
+    const claim = { limit: 100, leaseMs: 1_000, now: world.clock.now() };
+    const works = await world.store.claimReceipts(claim);
+    const inbound = works.filter(({ kind }) => kind === 'inbound').map((work) => work.inbound);
+    expect(inbound).toMatchObject([
+      {
+        event: 'MO',
+        message: 'Thanks',
+        userId: 'ann',
+        clientId: 'acme-app/ann/phone',
+        thread_id: thread.id,
+        thread_title: 'Orders',
+      },
+      { event: 'TypingIndicator', type: 'typingStart', thread_id: thread.id },
+    ]);
+    await world.store.updateThread(world.tenant.appId, thread.id, { status: 'Closed' }, world.clock.now());
+    expect(await device.up(world.topic(), { ...reply, id: 'r2' })).toBe(0x83);
+  });
+
   test('a device that is too fast is read more slowly, and loses nothing', async () => {
     await world.close();
     world = await GatewayWorld.open({ limits: { upEventsBurst: 5, upEventsPerSecond: 5 } });

@@ -1,8 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 import { parseUpEvent } from '@carillon/protocol/device.ts';
 import type { UpEvent, UpEventParseResult } from '@carillon/protocol/device.ts';
-import type { SettleResult } from '../../core/ports.ts';
-import { inboundSettlement, messageSettlements, needsThread } from '../../core/up-events.ts';
+import { inboundSettlement, messageSettlements, needsThread, threadRefusal } from '../../core/up-events.ts';
 import type { Connection } from '../connection.ts';
 import type { PublishPacket } from '../decode.ts';
 import { encodePuback, encodePubackReason } from '../encode.ts';
@@ -83,10 +82,9 @@ interface Taken {
 async function take(connection: Connection, session: Session, taken: Taken): Promise<void> {
   const { packet, event } = taken;
   try {
-    const results = await settleEvent(connection, session, event);
-    if (results.length > 0 && results.every(({ outcome }) => outcome === 'unknown')) {
-      const text = needsThread(event) ? 'no such thread' : 'no such message';
-      complain(connection, session, { packet, reason: REASON.refused, text, ...idOf(event) });
+    const refusal = await settleEvent(connection, session, event);
+    if (refusal !== null) {
+      complain(connection, session, { packet, reason: REASON.refused, text: refusal, ...idOf(event) });
     } else if (packet.qos === 1) {
       connection.send(encodePuback(packet.packetId));
     }
@@ -103,20 +101,22 @@ function idOf(event: UpEvent): { id?: string } {
   return event.id === undefined ? {} : { id: event.id };
 }
 
-async function settleEvent(
-  connection: Connection,
-  session: Session,
-  event: UpEvent,
-): Promise<readonly Pick<SettleResult, 'outcome'>[]> {
+/** Null: taken, or taken before. A text: why it was not. */
+async function settleEvent(connection: Connection, session: Session, event: UpEvent): Promise<string | null> {
   const { clock, store, writer } = connection.hub.context;
   const { user, device, appId, userid, deviceid } = session.options;
   const source = { user, device, appId, userid, deviceid, at: clock.now() };
   if (!needsThread(event)) {
-    return Promise.all(messageSettlements(event, source).map((settlement) => writer.settle(settlement)));
+    const settlements = messageSettlements(event, source);
+    const results = await Promise.all(settlements.map((settlement) => writer.settle(settlement)));
+    return results.every(({ outcome }) => outcome === 'unknown') ? 'no such message' : null;
   }
   const thread = await store.getThread(appId, event.thread.id);
-  if (thread === null) return [{ outcome: 'unknown' }];
-  return [await writer.settle(inboundSettlement(event, thread, source))];
+  if (thread === null) return 'no such thread';
+  const refusal = threadRefusal(event, thread);
+  if (refusal !== null) return refusal;
+  const { outcome } = await writer.settle(inboundSettlement(event, thread, source));
+  return outcome === 'unknown' ? 'no such thread' : null;
 }
 
 interface Complaint {
