@@ -283,6 +283,23 @@ function profileCases(makeStore: MakeStore): void {
     expect(entries).toMatchObject([{ user: await f.userOf('ann'), n: 1 }]);
   });
 
+  it('follows a msisdn and a customerid that go from one user to another', async () => {
+    const f = fixture();
+    const destinations = [destinationOf(msisdn('+49151')), destinationOf(customerid('C-1'))];
+    const recipients = async () => (await f.accepted({ destinations })).map((entry) => entry.user);
+    await put(f, 'ann', { customerid: 'C-1', msisdn: '+49151' });
+    const ann = await f.userOf('ann');
+    expect(await recipients()).toEqual([ann, ann]);
+    await put(f, 'ann');
+    await put(f, 'ben', { customerid: 'C-1', msisdn: '+49151' });
+    const ben = await f.userOf('ben');
+    expect(await recipients()).toEqual([ben, ben]);
+    expect(await f.store.deleteProfile(f.tenant.appId, 'ben', f.clock.now())).toBe(true);
+    const later = await recipients();
+    expect(later).toHaveLength(1);
+    expect([ann, ben]).not.toContain(later[0]);
+  });
+
   it('lists the profiles of an app in pages, each once', async () => {
     const f = fixture();
     const other = await seedTenant(f.store, { name: 'globex' });
@@ -308,6 +325,7 @@ function profileCases(makeStore: MakeStore): void {
     await f.connect({ keepMs: HOUR_MS });
     expect(await f.store.deleteProfile(appId, 'ann', f.clock.now())).toBe(true);
     expect(await f.store.deleteProfile(appId, 'ann', f.clock.now())).toBe(false);
+    expect(await f.store.findUser(appId, 'ann')).toBeNull();
     await f.reopen();
     expect(await f.store.getProfile(appId, 'ann')).toBeNull();
     expect(await f.store.findUser(appId, 'ann')).toBeNull();

@@ -29,7 +29,12 @@ class SqliteHarness implements StoreHarness {
 
   private make(path = this.path): Store {
     const { clock, random } = this.options;
-    return new SqliteStore({ path, clock, random, ...(this.youngMax === undefined ? {} : { youngMax: this.youngMax }) });
+    return new SqliteStore({
+      path,
+      clock,
+      random,
+      ...(this.youngMax === undefined ? {} : { youngMax: this.youngMax }),
+    });
   }
 
   async reopen(): Promise<Store> {
