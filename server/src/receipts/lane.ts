@@ -14,8 +14,6 @@ const TROUBLE_MAX = 18;
 const SLOW_WINDOW_MAX = 4;
 /** Weight of the latest answer in the average. */
 const LATEST = 0.2;
-/** Taken for an origin of which nothing is known. */
-const GUESSED_MS = 100;
 
 /** One origin: what waits for it, and how much it is trusted with. Starts with one try and earns more by quick answers. */
 export class Lane<Item> {
@@ -27,8 +25,10 @@ export class Lane<Item> {
   /** Its last answers came quickly: it may use the room kept for such origins. */
   quick = false;
   private trouble = 0;
-  private averageMs = GUESSED_MS;
+  /** Of a try; null: none was made. */
+  private averageMs: number | null = null;
   private pacedAt = 0;
+  private silentSince = 0;
   private readonly limits: ReceiptLimits;
 
   constructor(origin: string, limits: ReceiptLimits) {
@@ -40,29 +40,56 @@ export class Lane<Item> {
     return this.waiting.length === 0 && this.inFlight === 0;
   }
 
-  /** What waits is worked off so soon that it is better waited for than given back. */
-  get fast(): boolean {
-    return this.quick && (this.waiting.length * this.averageMs) / this.window <= this.limits.drainMs;
+  /**
+   * What waits is likely to be worked off so soon that it is better waited for than given back. An origin that has not
+   * answered yet gets the benefit of the doubt for that long.
+   */
+  worthWaiting(now: number): boolean {
+    if (this.averageMs === null) return this.inFlight > 0 && now - this.silentSince <= this.limits.drainMs;
+    return this.quick && this.waiting.length * this.intervalMs() <= this.limits.drainMs;
+  }
+
+  get troubled(): boolean {
+    return this.trouble >= TROUBLED_FROM;
+  }
+
+  /** Between two receipts that this origin takes; 0: not known. A quick one is about to have all its tries, if it has them not yet. */
+  private intervalMs(): number {
+    return (this.averageMs ?? 0) / (this.quick ? this.limits.originInFlightMax : this.window);
   }
 
   /** How many may wait here. `plenty`: memory is not scarce. */
-  capacity(plenty: boolean): number {
+  capacity(plenty: boolean, now: number): number {
     const { limits } = this;
-    if (this.trouble >= TROUBLED_FROM) return limits.troubledWaitingMax;
+    if (this.troubled || (!this.quick && !plenty)) return limits.troubledWaitingMax;
     // A claim that was under way when the queue filled up still finds its place.
-    if (this.quick) return this.fast ? limits.originWaitingMax + limits.claimMax : limits.originWaitingMax;
-    return plenty ? limits.newOriginWaitingMax : limits.troubledWaitingMax;
+    return limits.originWaitingMax + (this.worthWaiting(now) ? limits.claimMax : 0);
   }
 
-  note(pace: Pace): void {
-    this.averageMs += (pace.ms - this.averageMs) * LATEST;
+  /** A try begins. `now`: wall ms, as everywhere here. */
+  noteStart(now: number): void {
+    if (this.inFlight === 0) this.silentSince = now;
+    this.inFlight += 1;
+  }
+
+  /** A try ended; null: it says nothing of the origin. */
+  noteEnd(pace: Pace | null, now: number): void {
+    this.inFlight -= 1;
+    if (pace !== null) this.judge(pace, now);
+    // It ran dry while something was to come back later: that was spread too widely.
+    if (this.idle) this.pacedAt = 0;
+  }
+
+  private judge(pace: Pace, now: number): void {
+    this.averageMs = this.averageMs === null ? pace.ms : this.averageMs + (pace.ms - this.averageMs) * LATEST;
     if (pace.kind === 'failed') {
       const isSlow = pace.ms > this.limits.quickAnswerMs;
       this.trouble = Math.min(TROUBLE_MAX, this.trouble + (isSlow ? TROUBLED_FROM : 1));
       this.window = isSlow ? 1 : Math.max(1, this.window >> 1);
-      if (this.trouble >= TROUBLED_FROM) this.quick = false;
+      if (this.troubled) this.quick = false;
       return;
     }
+    this.silentSince = now;
     this.trouble = 0;
     if (pace.kind === 'asked-for-less') {
       this.window = Math.max(1, this.window >> 1);
@@ -76,13 +103,15 @@ export class Lane<Item> {
   }
 
   /**
-   * When a receipt that finds no room here shall come again; wall ms. Spread at the pace of this origin, so that what
-   * was given back does not come back all at once only to be given back again.
+   * When a receipt that finds no room here shall come again. The longer the origin has been silent, the later; and
+   * spread, so that what was given back does not come back all at once only to be given back again.
    */
   deferAt(now: number): number {
     const { deferMs, deferMaxMs } = this.limits;
-    const firstMs = Math.min(deferMaxMs, deferMs * 2 ** Math.floor(this.trouble / TROUBLED_FROM));
-    const next = Math.max(now + firstMs, this.pacedAt + this.averageMs / this.window);
+    const troubleMs = deferMs * 2 ** Math.floor(this.trouble / TROUBLED_FROM);
+    const silentMs = this.inFlight > 0 ? now - this.silentSince : 0;
+    const firstMs = Math.min(deferMaxMs, Math.max(troubleMs, silentMs));
+    const next = Math.max(now + firstMs, this.pacedAt + this.limits.deferSpacingMs);
     this.pacedAt = Math.min(next, now + deferMaxMs);
     return Math.ceil(this.pacedAt);
   }

@@ -39,6 +39,7 @@ export class Lanes<Item> {
 
   /** A quick origin has more waiting than it should: better no new claims until it has worked that off. */
   get congested(): boolean {
+    for (const lane of this.full) if (!lane.worthWaiting(this.options.clock.now())) this.full.delete(lane);
     return this.full.size > 0;
   }
 
@@ -46,14 +47,15 @@ export class Lanes<Item> {
   offer(origin: string, item: Item): void {
     const { limits, clock } = this.options;
     const lane = this.lane(origin);
+    const now = clock.now();
     const held = this.options.held();
     const isCrowded = !lane.quick && held >= limits.slowHeldMax && !lane.idle;
-    if (isCrowded || lane.waiting.length >= lane.capacity(held < limits.plentyHeldMax)) {
-      this.options.giveBack(item, lane.deferAt(clock.now()));
+    if (isCrowded || lane.waiting.length >= lane.capacity(held < limits.plentyHeldMax, now)) {
+      this.options.giveBack(item, lane.deferAt(now));
       return;
     }
     lane.waiting.push(item);
-    if (lane.waiting.length >= limits.originWaitingMax && lane.fast) this.full.add(lane);
+    if (lane.waiting.length >= limits.originWaitingMax && lane.worthWaiting(now)) this.full.add(lane);
     this.pump(lane);
   }
 
@@ -92,17 +94,14 @@ export class Lanes<Item> {
 
   private async run(lane: Lane<Item>, item: Item): Promise<void> {
     const isSlow = !lane.quick;
-    lane.inFlight += 1;
+    lane.noteStart(this.options.clock.now());
     this.inFlight += 1;
     if (isSlow) this.slowInFlight += 1;
     const pace = await this.options.start(item);
-    lane.inFlight -= 1;
+    lane.noteEnd(pace, this.options.clock.now());
     this.inFlight -= 1;
     if (isSlow) this.slowInFlight -= 1;
-    if (pace !== null) {
-      lane.note(pace);
-      this.trim(lane);
-    }
+    this.trim(lane);
     this.pump(lane);
     this.pumpBlocked(this.blockedQuick, true);
     this.pumpBlocked(this.blockedSlow, false);
@@ -120,16 +119,15 @@ export class Lanes<Item> {
 
   /** An origin that fell into trouble keeps no more in memory than it is now worth. */
   private trim(lane: Lane<Item>): void {
-    const room = lane.capacity(true);
-    if (lane.waiting.length <= room) return;
-    for (const item of lane.waiting.splice(room)) {
-      this.options.giveBack(item, lane.deferAt(this.options.clock.now()));
-    }
+    if (!lane.troubled) return;
+    const now = this.options.clock.now();
+    for (const item of lane.waiting.splice(lane.capacity(true, now))) this.options.giveBack(item, lane.deferAt(now));
   }
 
   private noteRoom(lane: Lane<Item>): void {
     if (!this.full.has(lane)) return;
-    if (lane.fast && lane.waiting.length > this.options.limits.originWaitingMax / 2) return;
+    const { limits, clock } = this.options;
+    if (lane.worthWaiting(clock.now()) && lane.waiting.length > limits.originWaitingMax / 2) return;
     this.full.delete(lane);
     if (!this.congested) this.options.onRoom();
   }

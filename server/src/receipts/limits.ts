@@ -8,11 +8,9 @@ export const receiptLimits = {
   heldMax: 4_096,
   /** Of these, how many may wait for origins that have not lately answered quickly: the rest is kept for those that do. */
   slowHeldMax: 3_072,
-  /** Waiting in memory for one origin that answers quickly. */
+  /** Waiting in memory for one origin that answers quickly, or for any while memory is plenty … */
   originWaitingMax: 256,
-  /** Waiting for an origin that is not known to be quick, while memory is plenty … */
-  newOriginWaitingMax: 64,
-  /** … and when it is not, or when the origin is in trouble. */
+  /** … and for others when it is not, or for one in trouble. */
   troubledWaitingMax: 1,
   /** Up to here memory is plenty. */
   plentyHeldMax: 1_024,
@@ -28,8 +26,8 @@ export const receiptLimits = {
   originsMax: 8_192,
   /** An answer within this time makes an origin quick. */
   quickAnswerMs: 2_000,
-  /** A queue that a quick origin works off in this time is waited for; a longer one goes back to the store. */
-  drainMs: 100,
+  /** A queue that is worked off in this time is waited for, with no claims meanwhile; a longer one goes back to the store. */
+  drainMs: 250,
   /** Asked of the store at once. */
   claimMax: 256,
   /** How long a claim is ours: a waiting time and a try, and time to write the outcome. */
@@ -45,10 +43,12 @@ export const receiptLimits = {
   /** Between tries of a store that cannot take work: first, and at most. */
   backOffMs: 100,
   backOffMaxMs: 5_000,
-  /** A receipt given back for want of room comes again after this, doubled with each try in a row that failed … */
+  /** A receipt given back for want of room comes again after this, the later the longer the origin has been in trouble … */
   deferMs: 1_000,
   /** … and at most after this: an origin that is well again is noticed so soon. */
   deferMaxMs: 60_000,
+  /** Of one origin they come again so far apart: giving back once more costs two writes of the store. */
+  deferSpacingMs: 1,
   /** URLs whose standing (410 or not) is remembered, and for how long. */
   endpointsMax: 10_000,
   endpointFreshMs: 1_000,

@@ -127,6 +127,9 @@ export interface WorldOptions {
   readonly fetch?: GuardedFetchOptions;
 }
 
+/** Tests send much to one user. */
+const WAITING_MAX = 100_000;
+
 const NOBODY: Tenant = { clientId: '', serviceId: '', appId: '', keyText: '', appSecret: '', receiptSecret: '' };
 
 /** A store, a writer and a receipt worker, wired as the server does it. */
@@ -192,7 +195,7 @@ export class ReceiptWorld {
 
   unit(overrides: Partial<AcceptUnit> = {}): AcceptUnit {
     const acceptedAt = this.clock.now();
-    return makeUnit({ acceptedAt, expiry: acceptedAt + 10 * DAY_MS, ...overrides });
+    return makeUnit({ acceptedAt, expiry: acceptedAt + 10 * DAY_MS, waitingPerUserMax: WAITING_MAX, ...overrides });
   }
 
   /** Commits a request; its entries. */
