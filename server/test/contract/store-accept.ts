@@ -251,6 +251,15 @@ function boundCases(makeStore: MakeStore): void {
     expect((await f.store.counts(f.clock.now())).waiting).toBe(3);
   });
 
+  it('counts a user named twice in one object once', async () => {
+    const f = fixture();
+    await f.send('ann');
+    const bounds = { waitingPerUserMax: 2, waitingTotalMax: 2 };
+    const twice = [destinationOf(userid('ann'), customerid('ann'), userid('ann'))];
+    expect((await f.accept({ ...bounds, destinations: twice })).kind).toBe('accepted');
+    expect((await f.accept(bounds)).kind).toBe('full');
+  });
+
   it('goes on with the other units of the batch where one is refused', async () => {
     const f = fixture();
     const bounds = { waitingPerUserMax: 1 };

@@ -133,15 +133,18 @@ export class Accept {
   ): 'user' | 'total' | null {
     const { users } = this.state;
     const { waitingPerUserMax: max } = unit;
-    if (this.state.waiting() + found.length > unit.waitingTotalMax) return 'total';
-    // Nearly always nobody is near the bound, even if the whole request went to one.
-    if (found.every((user) => user === null || users.isFarBelow(user, max - found.length))) return null;
+    const room = unit.waitingTotalMax - this.state.waiting();
+    // Nearly always nobody is near a bound, even if the whole request went to one.
+    const isFar = (user: UserState | null): boolean => user === null || users.isFarBelow(user, max - found.length);
+    if (found.length <= room && found.every(isFar)) return null;
+    const added = additions(unit, found);
+    if (added.total > room) return 'total';
     const beforeCount = (user: UserKey): void => {
       rows.flush(this.state);
       this.state.ripen(user);
     };
-    for (const [user, added] of counted(found)) {
-      if (users.wouldExceed(user, { added, max, beforeCount })) return 'user';
+    for (const [user, count] of added.byUser) {
+      if (users.wouldExceed(user, { added: count, max, beforeCount })) return 'user';
     }
     return null;
   }
@@ -304,10 +307,27 @@ export class Accept {
   }
 }
 
-function counted(found: readonly (UserState | null)[]): Map<UserState, number> {
-  const counts = new Map<UserState, number>();
-  for (const user of found) if (user !== null) counts.set(user, (counts.get(user) ?? 0) + 1);
-  return counts;
+/** What a request adds to the logs: one entry per user and object, however often the object names the user. */
+function additions(
+  unit: AcceptUnit,
+  found: readonly (UserState | null)[],
+): { total: number; byUser: Map<UserState, number> } {
+  const byUser = new Map<UserState, number>();
+  let total = 0;
+  let index = 0;
+  for (const { identifiers } of unit.destinations) {
+    const named = new Set<UserState>();
+    for (const { type } of identifiers) {
+      const user = found[index] ?? null;
+      index += 1;
+      // Nobody yet: made by the request, unless it is an msisdn, which makes nobody.
+      if (user === null) total += type === 'msisdn' ? 0 : 1;
+      else named.add(user);
+    }
+    total += named.size;
+    for (const user of named) byUser.set(user, (byUser.get(user) ?? 0) + 1);
+  }
+  return { total, byUser };
 }
 
 function failed(target: Target, code: string): Member {
