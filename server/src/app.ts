@@ -5,6 +5,7 @@ import { Directory } from './core/directory.ts';
 import type { Bus, Clock, Random, Store } from './core/ports.ts';
 import { Gateway } from './gateway/gateway.ts';
 import { createAdmin } from './http/admin/admin.ts';
+import { registerOpenapi } from './http/openapi.ts';
 import { createHttpServer } from './http/server.ts';
 import type { HttpServer } from './http/server.ts';
 import { jsonFetchOver } from './identity/fetch-json.ts';
@@ -142,6 +143,7 @@ async function startDoors(house: House): Promise<Urls> {
     metrics: { token: config.metricsToken, render: () => metrics.render() },
     onUpgrade: gateway.handleUpgrade,
     registerAdmin: async (fastify) => {
+      await registerOpenapi(fastify);
       await fastify.register(createAdmin({ ...house, retentionDays: config.retentionDays }));
     },
     ...(tls === null ? {} : { tls: tls.current }),

@@ -87,7 +87,7 @@ describe('a planted fault is seen:', () => {
       'the server and the SDK',
       'server/src/http/a.ts',
       "import { b } from '@carillon/sdk/b.ts';\n",
-      'server may not import sdk',
+      'http may not import sdk',
     ],
     ['the SDK and the server', 'sdk/src/a.ts', "import { b } from '../../server/src/core/b.ts';\n", 'by its name'],
     ['the protocol and a package', 'protocol/src/a.ts', "import { b } from 'ajv';\n", 'protocol uses no package'],

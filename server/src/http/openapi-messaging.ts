@@ -84,14 +84,16 @@ const attachment = object(
 
 const message = object({
   text: text(`up to ${limits.textCharactersMax} characters; needed unless there is an attachment or a template`),
-  thread_id: text('an open thread of the app'),
-  thread_type: text('Conversation or Announcement; needed without thread_id'),
-  thread_title: text('needed without thread_id'),
   template: text('id of a template'),
   parameters: { type: 'object', additionalProperties: { type: 'string' } },
   attachment,
-  extras: { type: 'object' },
 });
+
+const thread = {
+  thread_id: text('an open thread of the app'),
+  thread_type: text('conversation or announcement; needed without thread_id'),
+  thread_title: text('needed without thread_id'),
+};
 
 const layer = {
   expiry: text('RFC 3339; default: the service’s, else 30 days'),
@@ -112,7 +114,10 @@ const request = object(
         correlationid: text(`up to ${limits.correlationidBytesMax} bytes`),
       }),
     ),
-    channels: object({ appmessaging: object({ ...layer, message, notification }, ['message']) }, ['appmessaging']),
+    channels: object(
+      { appmessaging: object({ ...layer, message, ...thread, notification, extras: { type: 'object' } }, ['message']) },
+      ['appmessaging'],
+    ),
     appid: text('another app of the same client'),
     correlationid: text(`up to ${limits.correlationidBytesMax} bytes, echoed in answer and receipts`),
     message: object({ template: text('id of a template'), parameters: { type: 'object' } }),

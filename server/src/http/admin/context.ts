@@ -19,6 +19,8 @@ export interface AdminDeps extends Provisioning {
   readonly observer: Pick<Observer, 'adminChanged' | 'warning'>;
   /** `--retention-days`: for clients that are made without a time of their own. */
   readonly retentionDays?: number;
+  /** Who calls; default: whose bearer token it is. The command line on the data folder itself needs none. */
+  readonly authenticate?: (request: FastifyRequest) => Scope | null;
 }
 
 /** What a token may see: one client, or `*`. */
@@ -158,7 +160,7 @@ const SCOPE = 'adminScope';
 export function guard(fastify: FastifyInstance, deps: AdminDeps): void {
   fastify.decorateRequest(SCOPE, null);
   fastify.addHook('onRequest', async (request, reply) => {
-    const scope = await authenticate(deps, request);
+    const scope = await (deps.authenticate?.(request) ?? authenticate(deps, request));
     if (scope === null) return send(reply.header('www-authenticate', 'Bearer realm="admin"'), unauthorized);
     request.setDecorator(SCOPE, scope);
     return undefined;

@@ -1,0 +1,142 @@
+/** `backup` and `restore`: the data folder's database as one file. */
+import { chmod, copyFile, mkdir, rename, rm, stat } from 'node:fs/promises';
+import path from 'node:path';
+import { backup as copyDatabase, DatabaseSync } from 'node:sqlite';
+import type { Command } from 'commander';
+import { systemClock, systemRandom } from '../lib/system.ts';
+import { renameIntoPlace, syncFolder } from '../lib/write-file.ts';
+import { DATABASE_FILE, lockFolder } from '../store/sqlite/folder.ts';
+import { SqliteStore } from '../store/sqlite/store.ts';
+import { dataFolderOf } from './api.ts';
+import type { Finish } from './messages.ts';
+import { CommandFailed, EXIT, print, printJson, progressBar } from './output.ts';
+
+interface CopyFlags {
+  readonly data?: string;
+  readonly force?: boolean;
+  readonly json?: boolean;
+}
+
+/** Pages copied between two looks at the progress: 4 MiB. */
+const PAGES_PER_STEP = 1_000;
+/** What SQLite keeps beside a database; of another database they would be poison. */
+const COMPANIONS = ['-wal', '-shm'];
+
+const OWNER_ONLY = 0o600;
+const FOLDER_MODE = 0o700;
+
+const exists = async (file: string): Promise<boolean> => (await stat(file).catch(() => null)) !== null;
+
+async function refuseExisting(file: string, flags: CopyFlags): Promise<void> {
+  if (flags.force === true || !(await exists(file))) return;
+  throw new CommandFailed(`${file} exists already: --force replaces it.`);
+}
+
+async function copyWithProgress(from: string, to: string, label: string): Promise<void> {
+  const bar = progressBar(label, systemClock.monotonic);
+  const database = new DatabaseSync(from, { readOnly: true });
+  try {
+    await copyDatabase(database, to, {
+      rate: PAGES_PER_STEP,
+      progress: ({ totalPages, remainingPages }) => bar.update(1 - remainingPages / Math.max(1, totalPages)),
+    });
+  } finally {
+    bar.done();
+    database.close();
+  }
+}
+
+/** A consistent copy, while the server runs or not. The file is whole and on disk, or it is not there. */
+async function backup(file: string, flags: CopyFlags): Promise<number> {
+  const source = path.join(dataFolderOf(flags), DATABASE_FILE);
+  const target = path.resolve(file);
+  if (!(await exists(source))) throw new CommandFailed(`There is no database at ${source}.`);
+  await refuseExisting(target, flags);
+  const temporary = `${target}.${process.pid}.tmp`;
+  try {
+    await copyWithProgress(source, temporary, 'backup');
+    await chmod(temporary, OWNER_ONLY);
+    await renameIntoPlace(temporary, target);
+  } finally {
+    for (const suffix of ['', ...COMPANIONS]) await rm(temporary + suffix, { force: true });
+  }
+  const bytes = (await stat(target)).size;
+  if (flags.json === true) printJson({ file: target, bytes });
+  else print(`Backed up to ${target} (${bytes} bytes).`);
+  return EXIT.ok;
+}
+
+/** Throws where the file is not a whole database of ours. */
+function checkBackup(file: string): void {
+  let database: DatabaseSync | null = null;
+  let verdict: unknown;
+  try {
+    database = new DatabaseSync(file, { readOnly: true });
+    verdict = database.prepare('PRAGMA quick_check').get()?.['quick_check'];
+    database.prepare("SELECT value FROM meta WHERE name = 'epoch'").get();
+  } catch {
+    throw new CommandFailed(`${file} is no backup of Carillon.`);
+  } finally {
+    database?.close();
+  }
+  if (verdict !== 'ok') throw new CommandFailed(`${file} is damaged (${String(verdict)}).`);
+}
+
+/** The copy gets a new epoch before it takes its place: devices whose positions it does not know are told, and start anew. */
+async function prepareCopy(source: string, temporary: string): Promise<string> {
+  await copyFile(source, temporary);
+  await chmod(temporary, OWNER_ONLY);
+  checkBackup(temporary);
+  const store = new SqliteStore({ path: temporary, clock: systemClock, random: systemRandom });
+  try {
+    return store.renewEpoch();
+  } finally {
+    await store.close();
+  }
+}
+
+async function putInPlace(temporary: string, database: string): Promise<void> {
+  const aside = `${database}.replaced`;
+  for (const suffix of ['', ...COMPANIONS]) {
+    await rm(aside + suffix, { force: true });
+    if (await exists(database + suffix)) await rename(database + suffix, aside + suffix);
+  }
+  await syncFolder(path.dirname(database));
+  await renameIntoPlace(temporary, database);
+  for (const suffix of ['', ...COMPANIONS]) await rm(aside + suffix, { force: true });
+}
+
+async function restore(file: string, flags: CopyFlags): Promise<number> {
+  const source = path.resolve(file);
+  const folder = dataFolderOf(flags);
+  if (!(await exists(source))) throw new CommandFailed(`There is no file ${source}.`);
+  await mkdir(folder, { recursive: true, mode: FOLDER_MODE });
+  const lock = lockFolder(folder);
+  const temporary = `${lock.databasePath}.${process.pid}.tmp`;
+  try {
+    await refuseExisting(lock.databasePath, flags);
+    const epoch = await prepareCopy(source, temporary);
+    await putInPlace(temporary, lock.databasePath);
+    if (flags.json === true) printJson({ file: lock.databasePath, epoch });
+    else print(`Restored ${source} to ${lock.databasePath}; the new epoch is ${epoch}.`);
+  } finally {
+    for (const suffix of ['', ...COMPANIONS]) await rm(temporary + suffix, { force: true });
+    lock.release();
+  }
+  return EXIT.ok;
+}
+
+export function addBackupCommands(program: Command, finish: Finish): void {
+  const options = (command: Command): Command =>
+    command
+      .argument('<file>')
+      .option('--data <folder>', 'data folder (CARILLON_DATA; default ./data)')
+      .option('--force', 'replace what is there')
+      .option('--json', 'write JSON');
+  options(program.command('backup'))
+    .description('copy the database to a file, while the server runs or not')
+    .action(async (file: string, flags: CopyFlags) => finish(await backup(file, flags)));
+  options(program.command('restore'))
+    .description('put a backup in place of the data; the server must not run')
+    .action(async (file: string, flags: CopyFlags) => finish(await restore(file, flags)));
+}

@@ -1,0 +1,93 @@
+/** The command line: `carillon <command>`. */
+import { Command, CommanderError } from 'commander';
+import { flagOf, loadConfig, OPTION_NAMES, OPTIONS } from '../config.ts';
+import type { Config, Option } from '../config.ts';
+import { StoreUnavailable } from '../core/ports.ts';
+import { FolderInUse } from '../store/sqlite/folder.ts';
+import { addAdminCommands } from './admin.ts';
+import { addBackupCommands } from './backup.ts';
+import { checkConfig } from './check-config.ts';
+import { addListenCommand } from './listen.ts';
+import { addMessageCommands } from './messages.ts';
+import { CommandFailed, EXIT, say } from './output.ts';
+import { serve } from './serve.ts';
+
+const EXIT_CODES = `
+Exit codes: 0 done, 1 failed (one sentence on stderr says why), 2 wrong use.`;
+
+type Flags = Readonly<Record<string, string | readonly string[] | boolean | undefined>>;
+
+/** The options of the server, from their table. */
+function addServerOptions(command: Command): Command {
+  const collect = (value: string, before: readonly string[] = []): string[] => [...before, value];
+  for (const name of OPTION_NAMES) {
+    const { placeholder, description, defaultText, isRepeatable }: Option<unknown> = OPTIONS[name];
+    const flags = placeholder === null ? flagOf(name) : `${flagOf(name)} <${placeholder}>`;
+    const text = `${description} (default: ${defaultText})`;
+    if (isRepeatable === true) command.option(flags, text, collect);
+    else command.option(flags, text);
+  }
+  return command;
+}
+
+/** Throws with every fault, one a line. */
+function readConfig(flags: Flags): { config: Config; warnings: readonly string[] } {
+  const result = loadConfig(flags, process.env);
+  if (result.ok) return result;
+  throw new CommandFailed(result.faults.join('\n'), EXIT.usage);
+}
+
+function makeProgram(finish: (exitCode: number) => void): Command {
+  const program = new Command('carillon')
+    .description('An outbound messaging server: one call in, messages on devices, signed receipts out.')
+    .exitOverride()
+    .showHelpAfterError('(--help says more)')
+    .addHelpText('after', EXIT_CODES);
+  addServerOptions(program.command('serve').description('run the server'))
+    .addHelpText('after', '\nEach option can also be given as CARILLON_<NAME>; see docs/config.md.')
+    .action(async (flags: Flags) => {
+      const { config, warnings } = readConfig(flags);
+      finish(await serve(config, warnings));
+    });
+  addServerOptions(program.command('check-config').description('say what is wrong with options; start nothing'))
+    .option('--json', 'write JSON')
+    .action(async (flags: Flags) => {
+      const { config, warnings } = readConfig(flags);
+      finish(await checkConfig(config, warnings, flags['json'] === true));
+    });
+  addMessageCommands(program, finish);
+  addListenCommand(program, finish);
+  addBackupCommands(program, finish);
+  addAdminCommands(program, finish);
+  return program;
+}
+
+/** What a command threw, as a sentence and an exit code; what is no expected failure is thrown again. */
+function explain(error: unknown): { message: string; exitCode: number } {
+  if (error instanceof CommandFailed) return error;
+  if (error instanceof FolderInUse || error instanceof StoreUnavailable) {
+    return { message: error.message, exitCode: EXIT.failed };
+  }
+  const code = (error as NodeJS.ErrnoException | null)?.code;
+  // A refusal of the operating system, of SQLite or of the network: its own words say it best.
+  if (error instanceof Error && code !== undefined) return { message: error.message, exitCode: EXIT.failed };
+  throw error;
+}
+
+/** Runs one command. `argv` without the program's own two words. Resolves with the exit code; rejects on a bug. */
+export async function runCommand(argv: readonly string[]): Promise<number> {
+  let exitCode: number = EXIT.ok;
+  const program = makeProgram((code) => {
+    exitCode = code;
+  });
+  try {
+    await program.parseAsync(argv, { from: 'user' });
+    return exitCode;
+  } catch (error) {
+    // commander has said it already.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+    const explained = explain(error);
+    say(explained.message);
+    return explained.exitCode;
+  }
+}

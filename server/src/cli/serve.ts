@@ -1,0 +1,76 @@
+import { startApp } from '../app.ts';
+import type { RunningApp } from '../app.ts';
+import type { Config } from '../config.ts';
+import { describeDemo, prepareDemo } from '../demo.ts';
+import { within } from '../lib/deadline.ts';
+import { EXIT, print, say } from './output.ts';
+
+/** The contract allows 10 s from the signal to the end of the process. */
+const STOP_MS = 9_000;
+
+type Signal = 'SIGTERM' | 'SIGINT';
+
+/** Resolves at the first signal; a second one ends the process at once. */
+function firstSignal(): Promise<Signal> {
+  return new Promise((resolve) => {
+    let isStopping = false;
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+      process.on(signal, () => {
+        // What was accepted is on disk; nothing is lost by not waiting.
+        if (isStopping) process.exit(EXIT.failed);
+        isStopping = true;
+        resolve(signal);
+      });
+    }
+  });
+}
+
+/** The demo, or else how to get in: no credential exists by default. */
+async function prepareEntrance(app: RunningApp, config: Config): Promise<void> {
+  if (config.demo) {
+    const demo = await prepareDemo(app, { folder: config.data, ...app });
+    print(describeDemo(demo, config.data));
+    return;
+  }
+  const tokens = await app.store.listObjects('token', { clientId: null, cursor: null, limit: 1 });
+  if (tokens.items.length > 0) return;
+  print(`There is no admin token yet. Make one on this machine: carillon admin token --data ${config.data}`);
+}
+
+async function end(app: RunningApp, signal: Signal): Promise<void> {
+  app.log.info('stopping', { signal });
+  const ended = await within(app.stop(), STOP_MS);
+  app.log.info(ended.done ? 'stopped' : 'stopped without waiting longer', {});
+  app.log.flush();
+}
+
+/** Runs the server until a signal. Resolves with the exit code. */
+export async function serve(config: Config, warnings: readonly string[]): Promise<number> {
+  const signal = firstSignal();
+  let app: RunningApp;
+  try {
+    app = await startApp(config);
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    say(`carillon cannot start: ${explain(code, message)}`);
+    return EXIT.failed;
+  }
+  for (const warning of warnings) app.log.warn('configuration', { warning });
+  try {
+    await prepareEntrance(app, config);
+  } catch (error) {
+    app.log.error('preparing the demo failed', { error });
+    await app.stop();
+    app.log.flush();
+    return EXIT.failed;
+  }
+  print(`carillon ready http=${app.httpUrl} mqtt=${app.mqttUrl ?? 'off'}`);
+  await end(app, await signal);
+  return EXIT.ok;
+}
+
+function explain(code: string | undefined, message: string): string {
+  if (code === 'EADDRINUSE') return `another program listens on that address (${message}).`;
+  if (code === 'EACCES') return `not allowed (${message}).`;
+  return message;
+}
