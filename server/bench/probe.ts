@@ -2,6 +2,9 @@
  * Loaded into the processes that are measured (`node --import`): answers the bench over the channel between parent and
  * child, so that nothing has to be asked over the ports under load. Costs a timer every {@link RESOLUTION_MS}.
  */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { Session } from 'node:inspector';
+import path from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 
 const RESOLUTION_MS = 10;
@@ -10,7 +13,7 @@ const MICROSECONDS_PER_MS = 1e3;
 /** Full collections until what finalizers and weak references freed is gone too. */
 const COLLECTIONS = 2;
 
-/** `reset` begins a new count of the event loop's delay; `collect` collects garbage first (needs --expose-gc). */
+/** `reset` begins a new count of the event loop's delay (and a profile, which `read` ends); `collect` collects garbage first (needs --expose-gc). */
 export type ProbeQuestion = 'reset' | 'read' | 'collect';
 
 export interface ProbeAnswer {
@@ -22,6 +25,29 @@ export interface ProbeAnswer {
   readonly delayP50Ms: number;
   readonly delayP99Ms: number;
   readonly delayMaxMs: number;
+}
+
+/** Where a CPU profile of the time between `reset` and `read` goes; absent: none is taken. */
+const profileFolder = process.env['BENCH_PROFILE_FOLDER'];
+const profiler = profileFolder === undefined ? null : new Session();
+let isProfiling = false;
+profiler?.connect();
+profiler?.post('Profiler.enable');
+
+function startProfile(): void {
+  if (profiler === null || isProfiling) return;
+  profiler.post('Profiler.start');
+  isProfiling = true;
+}
+
+function stopProfile(): void {
+  if (profiler === null || profileFolder === undefined || !isProfiling) return;
+  isProfiling = false;
+  profiler.post('Profiler.stop', (error, { profile }) => {
+    if (error !== null) throw error;
+    mkdirSync(profileFolder, { recursive: true });
+    writeFileSync(path.join(profileFolder, `${process.pid}-${Date.now()}.cpuprofile`), JSON.stringify(profile));
+  });
 }
 
 const delay = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
@@ -54,7 +80,9 @@ function collect(left: number): void {
 process.on('message', (question: ProbeQuestion) => {
   if (question === 'collect') return collect(COLLECTIONS);
   process.send?.(read());
-  if (question === 'reset') delay.reset();
+  if (question === 'read') return stopProfile();
+  delay.reset();
+  startProfile();
 });
 // The bench is gone: nobody is left to end this process.
 process.on('disconnect', () => process.exit(1));

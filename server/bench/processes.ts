@@ -16,7 +16,7 @@ const LOG_TAIL = 2_000;
 
 export interface ServerOptions {
   readonly data: string;
-  /** Folder for a CPU profile of the whole life of the process; null: none. */
+  /** Folder for CPU profiles; null: none. */
   readonly profileFolder: string | null;
   /** Without the probe nothing but the server itself runs in the process. */
   readonly withProbe?: boolean;
@@ -39,14 +39,17 @@ export class ServerProcess {
 
   static async start(options: ServerOptions): Promise<ServerProcess> {
     const { data, profileFolder, withProbe = true } = options;
+    // The probe profiles what is measured; without it the profile is of the whole life, which is then what is measured.
     const profile = profileFolder === null ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileFolder}`];
-    const probe = withProbe ? ['--expose-gc', '--import', PROBE] : [];
+    const flags = withProbe ? ['--expose-gc', '--import', PROBE] : profile;
+    const environment = profileFolder === null ? {} : { BENCH_PROFILE_FOLDER: profileFolder };
     const addresses = ['--http', '127.0.0.1:0', '--mqtt', '127.0.0.1:0', '--allow-private', '127.0.0.0/8'];
     const logPath = `${data}.log`;
     const log = openSync(logPath, 'a');
     const startedAt = performance.now();
-    const child = spawn(process.execPath, [...profile, ...probe, MAIN, 'serve', ...addresses, '--data', data], {
+    const child = spawn(process.execPath, [...flags, MAIN, 'serve', ...addresses, '--data', data], {
       stdio: ['ignore', 'pipe', log, 'ipc'],
+      env: { ...process.env, ...environment },
     });
     closeSync(log);
     try {
