@@ -20,6 +20,7 @@ import { Log } from './observe/log.ts';
 import { Metrics } from './observe/metrics.ts';
 import { Chores } from './queue/chores.ts';
 import { GroupWriter } from './queue/writer.ts';
+import { receiptFetchLimits } from './receipts/limits.ts';
 import { ReceiptWorker } from './receipts/worker.ts';
 import { lockFolder } from './store/sqlite/folder.ts';
 import { SqliteStore } from './store/sqlite/store.ts';
@@ -106,7 +107,7 @@ function startHouse(base: Base) {
   started.add('writer', () => writer.drained());
   metrics.addGauge('carillon_writer_depth', 'Work that waits for the next commit.', () => writer.depth);
   const directory = new Directory({ store, bus, clock });
-  const fetch = createGuardedFetch({ allowList: allowListOf(config) });
+  const fetch = createGuardedFetch({ allowList: allowListOf(config), ...receiptFetchLimits });
   started.add('outgoing requests', () => fetch.close());
   return { ...base, store, bus, metrics, observer, writer, directory, fetch };
 }

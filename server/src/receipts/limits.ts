@@ -54,4 +54,11 @@ export const receiptLimits = {
   endpointFreshMs: 1_000,
 } as const;
 
+/** What the guarded fetch must take at once, so that it is never the bound that hung origins fill. */
+export const receiptFetchLimits = {
+  inFlightMax: 2 * receiptLimits.inFlightMax,
+  originsMax: 2 * receiptLimits.inFlightMax,
+  connectionsPerOriginMax: receiptLimits.originInFlightMax,
+} as const;
+
 export type ReceiptLimits = { readonly [Name in keyof typeof receiptLimits]: number };

@@ -27,7 +27,7 @@ export interface ReceiptWorkerOptions {
   readonly observer: Observer;
   readonly directory: Pick<Directory, 'peek' | 'service'>;
   readonly scheduler: Scheduler;
-  /** Should take {@link receiptLimits}.inFlightMax requests at as many origins; beyond, receipts wait. */
+  /** Made with receiptFetchLimits (limits.ts); what it has no room for waits. */
   readonly fetch: Pick<GuardedFetch, 'send'>;
   /** For tests: a shorter deadline, a smaller memory. */
   readonly limits?: Partial<ReceiptLimits>;

@@ -1,4 +1,4 @@
-import { expect, it } from 'vitest';
+import { expect, it, vi } from 'vitest';
 import { destinationOf, userid } from '../support/builders.ts';
 import { FakeClock } from '../support/clock.ts';
 import { seededRandom } from '../support/random.ts';
@@ -82,4 +82,31 @@ it('lets the next one go after 35 minutes, and no sooner', async () => {
   const waitedMs = delivered()!.at - startedAt;
   expect(waitedMs).toBeGreaterThanOrEqual(35 * 60_000 - 1_000);
   expect(waitedMs).toBeLessThan(37 * 60_000);
+});
+
+it('holds back what was being claimed while the one before it failed', async () => {
+  const sink = await openSink();
+  let fail = (): void => undefined;
+  sink.answer = (_arrival, response) => {
+    fail = () => response.writeHead(500).end();
+    if (sink.arrivals.length > 1) fail();
+  };
+  const world = await openWorld({ service: { notifyUrl: sink.url() } }, new FakeClock());
+  const claim = world.store.claimReceipts.bind(world.store);
+  // A store that takes its time, as one over a network does: the claim is made before the outcome and told after it.
+  vi.spyOn(world.store, 'claimReceipts').mockImplementation(async (options) => {
+    const works = await claim(options);
+    if (works.some((work) => work.kind === 'delivered')) {
+      fail();
+      await vi.waitUntil(() => world.tried.length > 0);
+    }
+    return works;
+  });
+  const { user, tid } = await world.send();
+  await world.until(() => sink.arrivals.length === 1);
+  await world.settle({ kind: 'delivered', user, ref: { tid }, sentAt: null });
+  await world.until(async () => (await world.records()).length === 2);
+  expect(sink.arrivals.map((arrival) => read(arrival.text).state)).toEqual(['Submitted']);
+  await world.until(() => sink.arrivals.length === 2, 50);
+  expect(sink.arrivals.map((arrival) => read(arrival.text).state)).toEqual(['Submitted', 'Submitted']);
 });

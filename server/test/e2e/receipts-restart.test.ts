@@ -65,6 +65,7 @@ it('lets what is under way end at a stop, and gives the rest back untried', asyn
   for (const answer of waiting) answer();
   await stopping;
   expect(first.tried.map((event) => event.result)).toEqual(['done']);
+  expect(sink.arrivals).toHaveLength(1);
   const records = await first.records();
   expect(records).toHaveLength(19);
   for (const record of records) expect(record).toMatchObject({ state: 'pending', attempts: 0, history: [] });
@@ -106,6 +107,28 @@ it('keeps what came of a receipt while the store takes nothing, and writes it on
   await world.until(() => sink.arrivals.length === 3, 100);
   expect(sink.ids()).toEqual([`${tid}_0_submitted`, `${tid}_0_submitted`, `${tid}_0_delivered`]);
   await world.idle(100);
+});
+
+it('does not send again what is still under way when its lease ends', async () => {
+  const sink = await openSink();
+  const held: (() => void)[] = [];
+  sink.answer = (_arrival, response) => void held.push(() => response.writeHead(200).end());
+  const limits = { leaseMs: 1_000, waitingMs: 500, tryMs: 60_000 };
+  const world = await openWorld({ service: { notifyUrl: sink.url() }, limits }, new FakeClock());
+  const claims = vi.spyOn(world.store, 'claimReceipts');
+  await world.send();
+  await world.until(() => held.length === 1);
+  const given = async (): Promise<number> => {
+    const works = await Promise.all(claims.mock.results.map((result) => result.value));
+    return works.flat().length;
+  };
+  await world.until(async () => (await given()) >= 3, 50);
+  held[0]!();
+  await world.until(() => world.tried.length === 1);
+  const end = world.clock.monotonic() + 10_000;
+  await world.until(() => world.clock.monotonic() > end, 50);
+  expect(sink.arrivals).toHaveLength(1);
+  expect(await world.records()).toEqual([]);
 });
 
 it('goes on where a claim failed', async () => {

@@ -13,7 +13,7 @@ import { createGuardedFetch } from '../../src/lib/guarded-fetch.ts';
 import type { GuardedFetchOptions } from '../../src/lib/guarded-fetch.ts';
 import { systemScheduler } from '../../src/lib/timers.ts';
 import { GroupWriter } from '../../src/queue/writer.ts';
-import { receiptLimits } from '../../src/receipts/limits.ts';
+import { receiptFetchLimits } from '../../src/receipts/limits.ts';
 import type { ReceiptLimits } from '../../src/receipts/limits.ts';
 import { ReceiptWorker } from '../../src/receipts/worker.ts';
 import { SqliteStore } from '../../src/store/sqlite/store.ts';
@@ -164,13 +164,7 @@ export class ReceiptWorld {
     this.directory = new Directory({ store: this.store, bus, clock });
     const allowed = parseAllowList(options.allow ?? ['127.0.0.0/8']);
     if (!allowed.ok) throw new Error('the allow list is wrong');
-    const { inFlightMax } = receiptLimits;
-    this.fetch = createGuardedFetch({
-      allowList: allowed.allowList,
-      inFlightMax,
-      originsMax: inFlightMax,
-      ...options.fetch,
-    });
+    this.fetch = createGuardedFetch({ allowList: allowed.allowList, ...receiptFetchLimits, ...options.fetch });
     this.worker = new ReceiptWorker({
       store: this.store,
       bus,
