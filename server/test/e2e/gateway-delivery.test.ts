@@ -338,6 +338,18 @@ describe('sessions', () => {
     expect(device.pending).toEqual([]);
   });
 
+  test('a view of a kept session too: what was shown and not taken is shown again', async () => {
+    await world.send('one');
+    await world.send('two');
+    for (let round = 0; round < 2; round += 1) {
+      const device = await world.device({ clean: false });
+      await device.subscribe(world.topic(), { qos: 0 });
+      expect([(await device.take())['message'], (await device.take())['message']]).toEqual(['one', 'two']);
+      device.send({ cmd: 'disconnect' });
+      await device.closed();
+    }
+  });
+
   test('a QoS 0 backlog larger than the socket takes arrives whole', async () => {
     const text = 'x'.repeat(4_000);
     for (let n = 0; n < 150; n += 1) await world.send(`${n} ${text}`);

@@ -343,6 +343,20 @@ describe('bounds', () => {
     expect(world.gateway.connectionCount).toBe(1);
   });
 
+  test('a device that pauses and goes on gets everything, in order', async () => {
+    const text = 'x'.repeat(30_000);
+    for (let n = 0; n < 400; n += 1) await world.send(`${n} ${text}`);
+    const paused = await world.device({ clientId: 'paused' });
+    const other = await world.device({ clientId: 'other' });
+    await paused.subscribe(world.topic(), { qos: 0 });
+    paused.socket.pause();
+    // More than the system's buffers take, so the server has stopped by the time another device has all of it.
+    await other.subscribe(world.topic(), { qos: 0 });
+    for (let n = 0; n < 400; n += 1) await other.take();
+    paused.socket.resume();
+    for (let n = 0; n < 400; n += 1) expect((await paused.take())['message']).toBe(`${n} ${text}`);
+  });
+
   test('connections beyond the bound are closed at once', async () => {
     await world.close();
     world = await GatewayWorld.open({ limits: { connectionsMax: 1 } });
