@@ -155,22 +155,21 @@ export class GroupWriter implements Writer {
       accepts.push(next);
       destinations += next.item.destinations.length;
     }
-    return {
-      accepts,
-      opens: take(this.opens, commitItemsMax),
-      settlements: take(this.settlements, commitItemsMax),
-      closes: take(this.closes, commitItemsMax),
-    };
+    const opens = take(this.opens, commitItemsMax);
+    const settlements = take(this.settlements, commitItemsMax);
+    // A close tells how far its device got: never before what the device acknowledged.
+    const closes = this.settlements.length === 0 ? take(this.closes, commitItemsMax) : [];
+    return { accepts, opens, settlements, closes };
   }
 
-  private async write(group: Group): Promise<void> {
+  /** False: the store cannot take anything now. */
+  private async write(group: Group): Promise<boolean> {
     const startedAt = this.clock.monotonic();
     let result: WriteResult;
     try {
       result = await this.store.write(batchOf(group));
     } catch (error) {
-      await this.failed(group, error);
-      return;
+      return this.failed(group, error);
     }
     const deliveries = this.publish(group, result);
     group.opens.forEach((one, index) => one.resolve(result.opens[index] as SessionOpened));
@@ -183,19 +182,24 @@ export class GroupWriter implements Writer {
       settlements: group.settlements.length,
       ms: this.clock.monotonic() - startedAt,
     });
+    return true;
   }
 
   /** One bad row must not fail its neighbours: the group is halved until the bad one is alone. */
-  private async failed(group: Group, error: unknown): Promise<void> {
+  private async failed(group: Group, error: unknown): Promise<boolean> {
     const all = [...group.opens, ...group.accepts, ...group.settlements, ...group.closes];
     if (error instanceof StoreUnavailable || all.length === 1) {
       this.observer.storeFailed({ operation: 'write', error });
       for (const one of all) one.reject(error);
-      return;
+      return !(error instanceof StoreUnavailable);
     }
     const [first, second] = halves(group);
-    await this.write(first);
-    await this.write(second);
+    // The second half may build on the first one (a close on its acknowledgements): without it, it does not count.
+    if (await this.write(first)) return this.write(second);
+    const unavailable = new StoreUnavailable('the store stopped taking work within a commit');
+    for (const one of [...second.opens, ...second.accepts, ...second.settlements, ...second.closes])
+      one.reject(unavailable);
+    return false;
   }
 
   /** Wakes whoever is concerned; returns how many deliveries were made. */

@@ -132,14 +132,18 @@ export class Chores {
     const { db } = this.state;
     db.run('DELETE FROM log WHERE user = ? AND n = ?', place.user, place.n);
     db.run('DELETE FROM steps WHERE user = ? AND n = ?', place.user, place.n);
-    // State events as old as it go with it: what they told of is no longer there.
-    db.run(
-      'DELETE FROM log WHERE user = ? AND n < ? AND request IS NULL AND at <= ?',
+    // State events as old as it, before the first message left: what they told of is no longer there.
+    const events = db.all(
+      `DELETE FROM log WHERE user = ? AND request IS NULL AND at <= ?
+         AND n < coalesce((SELECT min(n) FROM log WHERE user = ? AND request IS NOT NULL), ?) RETURNING n`,
       place.user,
-      place.n,
       eventsBefore,
+      place.user,
+      Number.MAX_SAFE_INTEGER,
     );
-    db.run('UPDATE users SET purged = ? WHERE id = ? AND purged < ?', place.n, place.user, place.n);
+    // The head is read from what is left, and must never fall.
+    const purged = events.reduce((highest, row) => Math.max(highest, Number(row['n'])), place.n);
+    db.run('UPDATE users SET purged = ? WHERE id = ? AND purged < ?', purged, place.user, purged);
   }
 
   /** What is kept for a time of its own. */

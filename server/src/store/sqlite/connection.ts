@@ -11,17 +11,19 @@ const CHECKPOINT_PAGES = 1000;
 const CACHE_KIB = 65_536;
 const BUSY_MS = 5000;
 
-/** Primary result codes after which the handle is not trusted again: IOERR 10, CORRUPT 11, NOTADB 26. */
-const BROKEN_CODES = new Set([10, 11, 26]);
-/** BUSY 5, LOCKED 6, NOMEM 7, READONLY 8, FULL 13, CANTOPEN 14: refused, but the handle is sound. */
-const REFUSED_CODES = new Set([5, 6, 7, 8, 13, 14]);
+/** Primary result codes after which the handle is closed: CORRUPT 11, NOTADB 26. */
+const BROKEN_CODES = new Set([11, 26]);
+/** NOMEM 7, IOERR 10, FULL 13: a commit may have got half-way, see {@link Connection.prove}. */
+const SUSPECT_CODES = new Set([7, 10, 13]);
+/** BUSY 5, LOCKED 6, READONLY 8, CANTOPEN 14: refused, and nothing was begun. */
+const REFUSED_CODES = new Set([5, 6, 8, 14]);
 
 /** A row as node:sqlite gives it. */
 export type Row = Record<string, string | number | null>;
 
 /**
  * One connection to one file: WAL and FULL, so that a commit that returned is on the disk. After an I/O error the
- * handle is closed and opened anew before the next use: a second fsync on it could falsely succeed.
+ * disk has to prove itself, and the handle is opened anew, before anything more is written.
  */
 export class Connection {
   private readonly path: string;
@@ -93,6 +95,7 @@ export class Connection {
   /** All or nothing, synced when it returns. Throws StoreUnavailable where the disk refused; other errors are bugs. */
   transaction<Result>(work: () => Result): Result {
     if (this.inTransaction) throw new Error('a transaction within a transaction');
+    if (this.isSuspect) this.attempt(() => this.prove());
     this.attempt(() => this.sql('BEGIN IMMEDIATE').run());
     this.inTransaction = true;
     try {
@@ -130,8 +133,28 @@ export class Connection {
     const code = primaryCode(error);
     if (code === null) return error;
     if (BROKEN_CODES.has(code)) this.drop();
-    if (!BROKEN_CODES.has(code) && !REFUSED_CODES.has(code)) return error;
+    else if (SUSPECT_CODES.has(code)) this.isSuspect = this.path !== ':memory:';
+    else if (!REFUSED_CODES.has(code)) return error;
     return new StoreUnavailable(`the database refused: ${(error as Error).message}`, { cause: error });
+  }
+
+  /**
+   * A commit whose sync failed was rolled back, but its frames stand in the write-ahead log with valid checksums, in the
+   * page cache and perhaps nowhere else: Linux forgets what it could not write, and the next sync succeeds. A handle
+   * opened now would take them for a commit, and a power loss would cut off everything appended after them. The old
+   * handle knows better and writes over them: once that is synced, they are gone, and the file is opened anew.
+   */
+  private prove(): void {
+    const handle = this.open();
+    try {
+      // The number it has already: it rewrites the first page, whatever the tables are.
+      handle.exec(`BEGIN IMMEDIATE; PRAGMA user_version = ${MIGRATIONS.length}; COMMIT`);
+    } catch (error) {
+      if (handle.isTransaction) handle.exec('ROLLBACK');
+      throw error;
+    }
+    this.isSuspect = false;
+    this.drop();
   }
 
   private drop(): void {
@@ -200,6 +223,9 @@ function open(path: string): DatabaseSync {
   handle.exec('PRAGMA trusted_schema = OFF');
   handle.exec('PRAGMA cell_size_check = ON');
   handle.exec('PRAGMA temp_store = MEMORY');
+  // What a process before this one left in the log may be in the page cache alone, after a sync that failed: moved into
+  // the database it is written and synced once more.
+  handle.exec('PRAGMA wal_checkpoint');
   return handle;
 }
 

@@ -28,8 +28,8 @@ export type CustomeridMode = 'same' | 'linked';
  */
 export class UserIndex {
   private readonly db: Connection;
-  /** Column and app → value → user. Two steps, since joining them to one text costs more than both look-ups. */
-  private readonly byIdentifier = new Map<string, Map<string, UserState>>();
+  /** Column and app → value → user number; the state itself stands in one place only. Two steps, since joining them to one text costs more than both look-ups. */
+  private readonly byIdentifier = new Map<string, Map<string, UserKey>>();
   private identifierCount = 0;
   private readonly byId = new Lru<UserKey, UserState>(USERS_CACHED_MAX);
   private readonly modes = new Map<string, CustomeridMode>();
@@ -73,7 +73,7 @@ export class UserIndex {
   find(app: string, identifier: Identifier): UserState | null {
     const column = this.column(app, identifier.type);
     const known = this.known(column, app).get(identifier.value);
-    if (known !== undefined) return known;
+    if (known !== undefined) return this.byKey(known, app);
     const row = this.db.get(FIND[column], app, identifier.value);
     if (row === undefined) return null;
     const state = this.byKey(Number(row['id']), app);
@@ -93,7 +93,7 @@ export class UserIndex {
     return state;
   }
 
-  private known(column: string, app: string): Map<string, UserState> {
+  private known(column: string, app: string): Map<string, UserKey> {
     const name = column === 'userid' ? app : `${column} ${app}`;
     let users = this.byIdentifier.get(name);
     if (users === undefined) {
@@ -108,7 +108,7 @@ export class UserIndex {
       this.byIdentifier.clear();
       this.identifierCount = 0;
     }
-    this.known(column, state.app).set(value, state);
+    this.known(column, state.app).set(value, state.id);
     this.identifierCount += 1;
   }
 
