@@ -66,8 +66,8 @@ async function backup(file: string, flags: CopyFlags): Promise<number> {
   return EXIT.ok;
 }
 
-/** Throws where the file is not a whole database of ours. */
-function checkBackup(file: string): void {
+/** Throws where the file is not a whole database of ours; `name` is what the sentence calls it. */
+function checkBackup(file: string, name: string): void {
   let database: DatabaseSync | null = null;
   let verdict: unknown;
   try {
@@ -75,18 +75,18 @@ function checkBackup(file: string): void {
     verdict = database.prepare('PRAGMA quick_check').get()?.['quick_check'];
     database.prepare("SELECT value FROM meta WHERE name = 'epoch'").get();
   } catch {
-    throw new CommandFailed(`${file} is no backup of Carillon.`);
+    throw new CommandFailed(`${name} is no backup of Carillon.`);
   } finally {
     database?.close();
   }
-  if (verdict !== 'ok') throw new CommandFailed(`${file} is damaged (${String(verdict)}).`);
+  if (verdict !== 'ok') throw new CommandFailed(`${name} is damaged (${String(verdict)}).`);
 }
 
 /** The copy gets a new epoch before it takes its place: devices whose positions it does not know are told, and start anew. */
 async function prepareCopy(source: string, temporary: string): Promise<string> {
   await copyFile(source, temporary);
   await chmod(temporary, OWNER_ONLY);
-  checkBackup(temporary);
+  checkBackup(temporary, source);
   const store = new SqliteStore({ path: temporary, clock: systemClock, random: systemRandom });
   try {
     return store.renewEpoch();

@@ -12,6 +12,8 @@ import { addMessageCommands } from './messages.ts';
 import { CommandFailed, EXIT, say } from './output.ts';
 import { serve } from './serve.ts';
 
+const VERSION = '0.1.0';
+
 const EXIT_CODES = `
 Exit codes: 0 done, 1 failed (one sentence on stderr says why), 2 wrong use.`;
 
@@ -40,6 +42,7 @@ function readConfig(flags: Flags): { config: Config; warnings: readonly string[]
 function makeProgram(finish: (exitCode: number) => void): Command {
   const program = new Command('carillon')
     .description('An outbound messaging server: one call in, messages on devices, signed receipts out.')
+    .version(VERSION)
     .exitOverride()
     .showHelpAfterError('(--help says more)')
     .addHelpText('after', EXIT_CODES);
