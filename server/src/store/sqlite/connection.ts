@@ -32,6 +32,8 @@ export class Connection {
   private readonly statements = new Map<string, StatementSync>();
   private readonly inserts = new Map<string, string>();
   private inTransaction = false;
+  /** A commit failed, and the disk has not taken one since. */
+  private isSuspect = false;
 
   /** `onReset` must drop what was derived from the file: the transaction that failed, or, where it was opened anew, all. */
   constructor(path: string, onReset: (kind: 'rolled back' | 'reopened') => void) {

@@ -1,0 +1,73 @@
+import { createServer } from 'node:http';
+import type { Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+
+export interface SunkReceipt {
+  readonly id: string;
+  readonly transid: string;
+  readonly destination: string;
+  readonly status: string;
+}
+
+/** A notify URL that takes every receipt and writes it down, repeats included. */
+export class ReceiptSink {
+  readonly received: SunkReceipt[] = [];
+  /** `<transid> <destination> <status>` of each. */
+  readonly states = new Set<string>();
+  private readonly server: Server;
+  private onReceipt: () => void = () => undefined;
+
+  private constructor(server: Server) {
+    this.server = server;
+  }
+
+  static async open(): Promise<ReceiptSink> {
+    const server = createServer();
+    const sink = new ReceiptSink(server);
+    server.on('request', (message, response) => {
+      const chunks: Buffer[] = [];
+      message.on('data', (chunk: Buffer) => chunks.push(chunk));
+      message.on('end', () => {
+        sink.take(String(message.headers['webhook-id']), Buffer.concat(chunks).toString());
+        response.writeHead(204).end();
+      });
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    return sink;
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${(this.server.address() as AddressInfo).port}/receipts`;
+  }
+
+  /** Resolves when the condition holds, looked at after every receipt; false: not within `ms`. */
+  until(condition: () => boolean, ms: number): Promise<boolean> {
+    return new Promise((resolve) => {
+      const end = (result: boolean): void => {
+        clearTimeout(timer);
+        this.onReceipt = () => undefined;
+        resolve(result);
+      };
+      const timer = setTimeout(() => end(condition()), ms);
+      this.onReceipt = () => {
+        if (condition()) end(true);
+      };
+      this.onReceipt();
+    });
+  }
+
+  async close(): Promise<void> {
+    this.server.closeAllConnections();
+    await new Promise((resolve) => this.server.close(resolve));
+  }
+
+  private take(id: string, body: string): void {
+    const { deliveryInfoNotification: note } = JSON.parse(body) as {
+      deliveryInfoNotification: { transid: string; deliveryInfo: { destination: string; deliveryStatus: string } };
+    };
+    const { destination, deliveryStatus: status } = note.deliveryInfo;
+    this.states.add(`${note.transid} ${destination} ${status}`);
+    this.received.push({ id, transid: note.transid, destination, status });
+    this.onReceipt();
+  }
+}
