@@ -14,8 +14,7 @@ import {
   TemplateChange,
   TemplateCreate,
 } from '../http/admin/schemas.ts';
-import { makeTokenHere, openAdminApi } from './admin-api.ts';
-import type { AdminRequest } from './admin-api.ts';
+import type { AdminApi, AdminRequest } from './admin-api.ts';
 import { addTarget } from './api.ts';
 import type { Reply, TargetFlags } from './api.ts';
 import type { Finish } from './messages.ts';
@@ -82,8 +81,13 @@ function check(reply: Reply): unknown {
   throw new CommandFailed(details === '' ? error.message : `${error.message} ${details}.`);
 }
 
+async function openApi(flags: Flags): Promise<AdminApi> {
+  const { openAdminApi } = await import('./admin-api.ts');
+  return openAdminApi(flags);
+}
+
 async function callOnce(flags: Flags, request: AdminRequest): Promise<number> {
-  const api = await openAdminApi(flags);
+  const api = await openApi(flags);
   try {
     const body = check(await api.call(request));
     if (body !== null) printResult(body, flags.json === true);
@@ -102,7 +106,7 @@ interface Page {
 
 /** All pages of a list. */
 async function listAll(flags: Flags, path: string): Promise<number> {
-  const api = await openAdminApi(flags);
+  const api = await openApi(flags);
   try {
     const items: unknown[] = [];
     let cursor: string | null = null;
@@ -288,6 +292,7 @@ async function makeToken(flags: Flags & { name: string; clientId?: string }): Pr
     const body = { name, ...(clientId === undefined ? {} : { clientId }) };
     return callOnce(flags, { method: 'POST', path: '/tokens', body });
   }
+  const { makeTokenHere } = await import('./admin-api.ts');
   const made = await makeTokenHere(flags, name);
   if (flags.json === true) printJson(made);
   else print(made.token);
@@ -305,10 +310,8 @@ function addTokens(admin: Command, finish: Finish): void {
   for (const verb of usualVerbs('tokens', 'token', {})) addVerb(group, verb, finish);
 }
 
-export function addAdminCommands(program: Command, finish: Finish): void {
-  const admin = program
-    .command('admin')
-    .description('provision: on the data folder itself where no server runs, else through its API');
+/** The commands below `admin`. */
+export function addAdminCommands(admin: Command, finish: Finish): void {
   addTokens(admin, finish);
   for (const [name, verbs] of Object.entries(GROUPS)) {
     const group = admin.command(name).description(verbs.map((verb) => verb.name).join(', '));

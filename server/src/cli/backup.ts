@@ -6,7 +6,6 @@ import type { Command } from 'commander';
 import { systemClock, systemRandom } from '../lib/system.ts';
 import { renameIntoPlace, syncFolder } from '../lib/write-file.ts';
 import { DATABASE_FILE, lockFolder } from '../store/sqlite/folder.ts';
-import { SqliteStore } from '../store/sqlite/store.ts';
 import { dataFolderOf } from './api.ts';
 import type { Finish } from './messages.ts';
 import { CommandFailed, EXIT, print, printJson, progressBar } from './output.ts';
@@ -87,6 +86,7 @@ async function prepareCopy(source: string, temporary: string): Promise<string> {
   await copyFile(source, temporary);
   await chmod(temporary, OWNER_ONLY);
   checkBackup(temporary, source);
+  const { SqliteStore } = await import('../store/sqlite/store.ts');
   const store = new SqliteStore({ path: temporary, clock: systemClock, random: systemRandom });
   try {
     return store.renewEpoch();

@@ -1,5 +1,4 @@
 /** `listen`: a device in the terminal. */
-import { connectDevice } from '@carillon/sdk/device.ts';
 import type { Device, DeviceState } from '@carillon/sdk/device.ts';
 import type { MessageDown } from '@carillon/protocol/device.ts';
 import type { Command } from 'commander';
@@ -78,7 +77,8 @@ async function listeningOf(userid: string, flags: ListenFlags): Promise<Listenin
 }
 
 /** Resolves when the device is closed for good: by a signal, by `--count`, or by the server. */
-function run(userid: string, flags: ListenFlags, listening: Listening): Promise<string> {
+async function run(userid: string, flags: ListenFlags, listening: Listening): Promise<string> {
+  const { connectDevice } = await import('@carillon/sdk/device.ts');
   let left = countOf(flags);
   const isJson = flags.json === true;
   return new Promise((resolve, reject) => {

@@ -1,6 +1,5 @@
 /** `send`, `status`, `token`: what a backend does, from the terminal. */
 import type { Command } from 'commander';
-import { mintDeviceToken } from '../identity/mint.ts';
 import { systemClock } from '../lib/system.ts';
 import { addTarget, callServer, findTarget, needKey } from './api.ts';
 import type { Target, TargetFlags } from './api.ts';
@@ -150,6 +149,7 @@ async function mintHere(userid: string, appid: string, flags: TokenFlags & { sec
     createdAt: 0,
   } as const;
   const now = systemClock.now();
+  const { mintDeviceToken } = await import('../identity/mint.ts');
   const minted = await mintDeviceToken({
     app,
     userid,
