@@ -217,7 +217,10 @@ export interface SessionClose {
 
 // ---------------------------------------------------------------------------------------------- one commit
 
-/** The work of many callers for one commit, applied in this order: opens, accepts, settlements, closes. */
+/**
+ * The work of many callers for one commit, applied in this order: settlements, closes, opens, accepts. A session that
+ * is opened while the one before it ends finds everything that one acknowledged.
+ */
 export interface WriteBatch {
   readonly opens: readonly SessionOpen[];
   readonly accepts: readonly AcceptUnit[];

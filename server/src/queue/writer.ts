@@ -32,7 +32,7 @@ export interface WriterLimits {
 
 const LIMITS: WriterLimits = {
   commitDestinationsMax: 2000,
-  commitItemsMax: 1000,
+  commitItemsMax: 4000,
   requestsMax: 10_000,
   itemsMax: 500_000,
 };
@@ -155,10 +155,11 @@ export class GroupWriter implements Writer {
       accepts.push(next);
       destinations += next.item.destinations.length;
     }
-    const opens = take(this.opens, commitItemsMax);
     const settlements = take(this.settlements, commitItemsMax);
-    // A close tells how far its device got: never before what the device acknowledged.
-    const closes = this.settlements.length === 0 ? take(this.closes, commitItemsMax) : [];
+    // How far a device got is told by its close and asked for by its next open: never before what it acknowledged.
+    const isSettled = this.settlements.length === 0;
+    const closes = isSettled ? take(this.closes, commitItemsMax) : [];
+    const opens = isSettled && this.closes.length === 0 ? take(this.opens, commitItemsMax) : [];
     return { accepts, opens, settlements, closes };
   }
 
@@ -187,7 +188,7 @@ export class GroupWriter implements Writer {
 
   /** One bad row must not fail its neighbours: the group is halved until the bad one is alone. */
   private async failed(group: Group, error: unknown): Promise<boolean> {
-    const all = [...group.opens, ...group.accepts, ...group.settlements, ...group.closes];
+    const all = allOf(group);
     if (error instanceof StoreUnavailable || all.length === 1) {
       this.observer.storeFailed({ operation: 'write', error });
       for (const one of all) one.reject(error);
@@ -197,8 +198,7 @@ export class GroupWriter implements Writer {
     // The second half may build on the first one (a close on its acknowledgements): without it, it does not count.
     if (await this.write(first)) return this.write(second);
     const unavailable = new StoreUnavailable('the store stopped taking work within a commit');
-    for (const one of [...second.opens, ...second.accepts, ...second.settlements, ...second.closes])
-      one.reject(unavailable);
+    for (const one of allOf(second)) one.reject(unavailable);
     return false;
   }
 
@@ -233,10 +233,14 @@ function batchOf(group: Group): WriteBatch {
   };
 }
 
+/** Everything of a group, in the order a batch is applied. */
+function allOf(group: Group): { readonly reject: (error: unknown) => void }[] {
+  return [...group.settlements, ...group.closes, ...group.opens, ...group.accepts];
+}
+
 /** Two groups that together are the first one, in the order a batch is applied. */
 function halves(group: Group): [Group, Group] {
-  const total = group.opens.length + group.accepts.length + group.settlements.length + group.closes.length;
-  let left = Math.ceil(total / 2);
+  let left = Math.ceil(allOf(group).length / 2);
   const first: Group = { opens: [], accepts: [], settlements: [], closes: [] };
   const second: Group = { opens: [], accepts: [], settlements: [], closes: [] };
   const split = <Item>(items: Item[], a: Item[], b: Item[]): void => {
@@ -244,10 +248,10 @@ function halves(group: Group): [Group, Group] {
     b.push(...items.slice(left));
     left = Math.max(0, left - items.length);
   };
-  split(group.opens, first.opens, second.opens);
-  split(group.accepts, first.accepts, second.accepts);
   split(group.settlements, first.settlements, second.settlements);
   split(group.closes, first.closes, second.closes);
+  split(group.opens, first.opens, second.opens);
+  split(group.accepts, first.accepts, second.accepts);
   return [first, second];
 }
 

@@ -2,7 +2,7 @@ import type { InboundMessage } from '@carillon/protocol/inbound.ts';
 import { describe, expect, it } from 'vitest';
 import { canMove, STATE, type StateName, stateName } from '../../src/core/delivery-state.ts';
 import type { LogEntry, MessageRef } from '../../src/core/ports.ts';
-import { destinationOf, HOUR_MS, MINUTE_MS, userid } from '../support/builders.ts';
+import { destinationOf, HOUR_MS, makeSession, MINUTE_MS, userid } from '../support/builders.ts';
 import { type Fact, kindsOf, type MakeStore, type StoreFixture, tidOf, useStore } from './store-fixture.ts';
 
 /** Settling: every kind from every state, once, unknown references, what is told to devices and to the sender. */
@@ -81,14 +81,20 @@ function stateCases(makeStore: MakeStore): void {
     expect(await f.stateOf(entry)).toBe(STATE.expired);
   });
 
-  it('settles in the same batch what it accepts', async () => {
+  it('lets a session that is opened find what the one before it acknowledged and closed in the same batch', async () => {
     const f = fixture();
-    const ann = await f.send();
+    const phone = await f.connect();
+    const entry = await f.send();
+    const { user, device } = phone;
+    const at = f.clock.now();
     const result = await f.write({
-      accepts: [f.unit()],
-      settlements: [f.settlement({ kind: 'sent', user: ann.user, ref: { n: 2 } })],
+      opens: [makeSession({ at })],
+      settlements: [f.settlement({ kind: 'delivered', user, device, ref: { n: entry.n }, sentAt: null })],
+      closes: [{ user, device, subscribed: true, floor: entry.n, keepMs: HOUR_MS, at }],
     });
-    expect(result.settlements[0]!.outcome).toBe('done');
+    const [opened] = result.opens;
+    expect(opened).toMatchObject({ device, present: true, subscribed: true, floor: entry.n });
+    expect(await f.owed(opened!)).toEqual([]);
   });
 
   it('shows the code of a failure in the status', async () => {

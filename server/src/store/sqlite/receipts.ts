@@ -67,6 +67,14 @@ export class Receipts {
     this.cursor = Number(this.state.meta('feed_done') ?? 0);
     this.repeatedTo = Number(this.state.db.get('SELECT max(seq) AS last FROM feed')?.['last'] ?? 0);
     this.persisted = this.cursor;
+    this.releaseLeases();
+  }
+
+  /** Leases end with the process that held them: what it was trying is due at once. */
+  private releaseLeases(): void {
+    const { db, clock } = this.state;
+    if (db.get('SELECT 1 AS yes FROM receipts WHERE leased = 1 LIMIT 1') === undefined) return;
+    this.state.transaction(() => db.run('UPDATE receipts SET due = ?, leased = 0 WHERE leased = 1', clock.now()));
   }
 
   private hasRow(id: string): boolean {
@@ -180,7 +188,7 @@ export class Receipts {
         const ahead = this.ahead(String(row['order_key']), Number(row['rank']), options.now);
         // A lease is the due time moved on: a crash frees it by itself, and the value fences a late settlement.
         const due = ahead ?? options.now + options.leaseMs;
-        db.run('UPDATE receipts SET due = ? WHERE id = ?', due, String(row['id']));
+        db.run('UPDATE receipts SET due = ?, leased = ? WHERE id = ?', due, ahead === null ? 1 : 0, String(row['id']));
         if (ahead !== null) continue;
         this.leasedRows.set(String(row['id']), due);
         works.push(rowWork(row, due));
@@ -288,7 +296,7 @@ export class Receipts {
     // Counted before: a count taken after would lack this row already.
     const pending = this.pending();
     db.run(
-      'UPDATE receipts SET state = ?, attempts = ?, due = ?, history = ? WHERE id = ?',
+      'UPDATE receipts SET state = ?, attempts = ?, due = ?, history = ?, leased = 0 WHERE id = ?',
       state,
       Number(row['attempts']) + (attempt === null ? 0 : 1),
       'at' in settlement ? settlement.at : now,
@@ -339,7 +347,7 @@ export class Receipts {
     if (row === undefined) return this.replayTaken(clientId, id, now);
     if (clientId !== '*' && row['client'] !== clientId) return false;
     const pending = this.pending();
-    this.state.db.run('UPDATE receipts SET state = 0, attempts = 0, due = ? WHERE id = ?', now, id);
+    this.state.db.run('UPDATE receipts SET state = 0, attempts = 0, due = ?, leased = 0 WHERE id = ?', now, id);
     if (row['state'] !== PENDING) this.pendingCount = pending + 1;
     return true;
   }

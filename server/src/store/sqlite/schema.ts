@@ -73,10 +73,12 @@ CREATE TABLE feed (
 CREATE TABLE receipts (
   id TEXT PRIMARY KEY, rank INTEGER NOT NULL, client TEXT NOT NULL, service TEXT NOT NULL, kind TEXT NOT NULL,
   transid TEXT, order_key TEXT NOT NULL, state INTEGER NOT NULL, attempts INTEGER NOT NULL, due INTEGER NOT NULL,
+  leased INTEGER NOT NULL DEFAULT 0,
   created INTEGER NOT NULL, work TEXT NOT NULL, history TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX receipts_due ON receipts (due) WHERE state = 0;
 CREATE INDEX receipts_order ON receipts (order_key, rank) WHERE state = 0;
+CREATE INDEX receipts_leased ON receipts (id) WHERE leased = 1;
 CREATE INDEX receipts_transid ON receipts (transid);
 CREATE INDEX receipts_created ON receipts (created);
 

@@ -120,13 +120,13 @@ export class SqliteStore implements Store {
   write(batch: WriteBatch): Promise<WriteResult> {
     return this.run(() =>
       this.state.transaction(() => {
+        const settlements: SettleResult[] = batch.settlements.map((one) => this.settler.settle(one));
+        for (const session of batch.closes) this.sessions.close(session);
         const opens: SessionOpened[] = batch.opens.map((session) => this.sessions.open(session));
         const rows = new AcceptRows();
         const accepts: AcceptResult[] = batch.accepts.map((unit) => this.acceptor.accept(unit, rows));
         rows.flush(this.state);
         if (accepts.length > 0) this.foldUnderPressure(accepts);
-        const settlements: SettleResult[] = batch.settlements.map((one) => this.settler.settle(one));
-        for (const session of batch.closes) this.sessions.close(session);
         return { opens, accepts, settlements };
       }),
     );
