@@ -3,17 +3,32 @@ import type { RunningApp } from '../app.ts';
 import type { Config } from '../config.ts';
 import { describeDemo, prepareDemo } from '../demo.ts';
 import { within } from '../lib/deadline.ts';
+import { startTicker } from '../lib/ticker.ts';
 import { EXIT, print, say } from './output.ts';
 
 /** The contract allows 10 s from the signal to the end of the process. */
 const STOP_MS = 9_000;
 
-type Signal = 'SIGTERM' | 'SIGINT';
+/** How soon the end of npm is noticed. */
+const PARENT_CHECK_MS = 500;
 
-/** Resolves at the first signal; a second one ends the process at once. */
+type Signal = 'SIGTERM' | 'SIGINT' | 'parent ended';
+
+/**
+ * Resolves at the first signal; a second one ends the process at once. Under `npm start` the signal goes to npm, which
+ * passes it to a shell that ends without passing it on: there the end of the parent counts as the signal.
+ */
 function firstSignal(): Promise<Signal> {
   return new Promise((resolve) => {
     let isStopping = false;
+    const parent = process.ppid;
+    if (process.env['npm_lifecycle_event'] !== undefined) {
+      const stopTicker = startTicker(PARENT_CHECK_MS, () => {
+        if (process.ppid === parent) return;
+        stopTicker();
+        resolve('parent ended');
+      });
+    }
     for (const signal of ['SIGTERM', 'SIGINT'] as const) {
       process.on(signal, () => {
         // What was accepted is on disk; nothing is lost by not waiting.
