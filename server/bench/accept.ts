@@ -1,7 +1,7 @@
 import { HttpLoad } from './generator/http-client.ts';
 import type { LoadResult } from './generator/http-client.ts';
 import { messageBody, messageRequest } from './generator/requests.ts';
-import { loadMeasures } from './harness.ts';
+import { commitMeasure, loadMeasures } from './harness.ts';
 import type { Bench, Line, Measure } from './harness.ts';
 import { FloorProcess } from './processes.ts';
 import { KEY } from './provision.ts';
@@ -43,9 +43,11 @@ export const accept: Line = {
     bench.defer(() => generator.close());
     // Every user is there after it, and the code is compiled.
     await generator.run({ requests: USERS });
+    const metricsBefore = await server.metrics();
     const before = await server.ask('reset');
     const result = await generator.run({ ms: bench.pick(6000, 1000) });
     const after = await server.ask('read');
+    const metricsAfter = await server.metrics();
     return [
       {
         name: 'accept',
@@ -57,6 +59,7 @@ export const accept: Line = {
       { name: 'accept: call p50', unit: 'ms', value: quantile(result.times, 0.5) },
       { name: 'accept: call p99', unit: 'ms', value: quantile(result.times, 0.99) },
       ...loadMeasures('accept', { before, after, units: result.requests }),
+      commitMeasure('accept', { before: metricsBefore, after: metricsAfter }),
     ];
   },
 };

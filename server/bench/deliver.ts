@@ -1,7 +1,7 @@
 import { Device, openDevices } from './generator/devices.ts';
 import { HttpLoad } from './generator/http-client.ts';
 import { messageBody, messageRequest } from './generator/requests.ts';
-import { loadMeasures } from './harness.ts';
+import { commitMeasure, loadMeasures } from './harness.ts';
 import type { Bench, Line, Measure } from './harness.ts';
 import { FloorProcess } from './processes.ts';
 import type { ServerProcess } from './processes.ts';
@@ -114,12 +114,14 @@ async function measureWindow(bench: Bench, window: number): Promise<Measure[]> {
   await callers.run({ requests: warmUp });
   await arrivals.until(warmUp * DEVICES);
   await recorded(server, warmUp * DEVICES);
+  const metricsBefore = await server.metrics();
   const before = await server.ask('reset');
   const startedAt = performance.now();
   const [accepted] = await Promise.all([callers.run({ requests: calls }), arrivals.until((warmUp + calls) * DEVICES)]);
   await recorded(server, (warmUp + calls) * DEVICES);
   const seconds = (performance.now() - startedAt) / 1000;
   const after = await server.ask('read');
+  const metricsAfter = await server.metrics();
   await server.stop();
   const name = `deliver, window ${window}`;
   const limit = RATIO_GOALS.get(window) ?? 0;
@@ -127,6 +129,7 @@ async function measureWindow(bench: Bench, window: number): Promise<Measure[]> {
     { name, unit: 'messages/s', value: messages / seconds, floor, goal: { kind: 'ratio at least', limit } },
     { name: `${name}: accepted`, unit: 'destinations/s', value: messages / accepted.seconds },
     ...loadMeasures(name, { before, after, units: messages }),
+    commitMeasure(name, { before: metricsBefore, after: metricsAfter }),
   ];
 }
 

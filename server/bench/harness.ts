@@ -130,3 +130,12 @@ export function loadMeasures(name: string, span: LoadSpan): Measure[] {
     cpuMeasure(name, span),
   ];
 }
+
+type Metrics = ReadonlyMap<string, number>;
+
+/** How many requests and settlements shared a commit, and so a sync to disk. */
+export function commitMeasure(name: string, span: { before: Metrics; after: Metrics }): Measure {
+  const grown = (metric: string): number => (span.after.get(metric) ?? 0) - (span.before.get(metric) ?? 0);
+  const commits = grown('carillon_commit_units_count');
+  return { name: `${name}: gathered`, unit: 'a commit', value: grown('carillon_commit_units_sum') / commits };
+}

@@ -79,10 +79,12 @@ function collect(left: number): void {
 
 process.on('message', (question: ProbeQuestion) => {
   if (question === 'collect') return collect(COLLECTIONS);
+  if (question === 'reset') {
+    startProfile();
+    delay.reset();
+  }
   process.send?.(read());
-  if (question === 'read') return stopProfile();
-  delay.reset();
-  startProfile();
+  if (question === 'read') stopProfile();
 });
 // The bench is gone: nobody is left to end this process.
 process.on('disconnect', () => process.exit(1));

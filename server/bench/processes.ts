@@ -2,13 +2,13 @@ import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, openSync, readFileSync } from 'node:fs';
-import path from 'node:path';
 import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
 import type { ProbeAnswer, ProbeQuestion } from './probe.ts';
 
-const BENCH = import.meta.dirname;
-const MAIN = path.join(BENCH, '../src/main.ts');
-const PROBE = path.join(BENCH, 'probe.ts');
+const MAIN = fileURLToPath(import.meta.resolve('../src/main.ts'));
+const PROBE = fileURLToPath(import.meta.resolve('./probe.ts'));
+const FLOORS = fileURLToPath(import.meta.resolve('./floors.ts'));
 const READY_MS = 60_000;
 /** The server has 10 s to drain; a profile takes a moment to be written. */
 const STOP_MS = 20_000;
@@ -103,7 +103,7 @@ export class FloorProcess {
   readonly #child: ChildProcess;
 
   constructor(...words: readonly string[]) {
-    this.#child = spawn(process.execPath, [path.join(BENCH, 'floors.ts'), ...words], {
+    this.#child = spawn(process.execPath, [FLOORS, ...words], {
       stdio: ['pipe', 'pipe', 'inherit'],
     });
   }

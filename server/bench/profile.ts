@@ -17,6 +17,8 @@ interface Profile {
 
 const COSTS_SHOWN = 25;
 const IDLE = '(idle)';
+/** The bench's own (probe.ts). */
+const PROFILER = 'startProfile';
 const ROOT = path.resolve(import.meta.dirname, '../..');
 
 /** Microseconds by function: spent in itself, and in itself with all that it called. */
@@ -63,6 +65,7 @@ function addCosts(costs: Costs, profile: Profile): void {
   const walk = (node: ProfileNode, above: ReadonlySet<string>): number => {
     const place = placeOf(node);
     const stack = new Set(above).add(place);
+    if (node.callFrame.functionName === PROFILER) return 0;
     let micros = own.get(node.id) ?? 0;
     add(costs.own, place, micros);
     for (const id of node.children ?? []) {

@@ -132,6 +132,11 @@ async function main(): Promise<number> {
   }
   mkdirSync(command.folder, { recursive: true });
   const root = mkdtempSync(path.join(command.folder, 'carillon-bench-'));
+  // The servers end by themselves when the channel to this process closes.
+  process.once('SIGINT', () => {
+    rmSync(root, { recursive: true, force: true, maxRetries: 3 });
+    process.exit(130);
+  });
   try {
     const machine = describeMachine(root);
     tell(renderMachine(machine));
