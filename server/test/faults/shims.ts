@@ -5,12 +5,20 @@ import path from 'node:path';
 const SHIMS = path.join(import.meta.dirname, 'shims');
 const ERROR_NUMBERS = { EIO: 5, ENOSPC: 28 } as const;
 
-/** Why tests that need a C shim cannot run here; null: they can. The shims sit between the process and the C library. */
-export function whyNoShims(): string | null {
-  if (process.platform !== 'linux') return 'skipped: needs LD_PRELOAD, so run it on Linux';
-  if (spawnSync('gcc', ['--version']).status !== 0)
-    return 'skipped: needs gcc; get it with: apt-get install gcc libc6-dev';
+function reasonNoShims(): string | null {
+  if (process.platform !== 'linux') return 'needs LD_PRELOAD, so run it on Linux';
+  if (spawnSync('gcc', ['--version']).status !== 0) return 'needs gcc; get it with: apt-get install gcc libc6-dev';
   return null;
+}
+
+/**
+ * Why tests that need a C shim cannot run here, said on one line too; null: they can. The shims sit between the process
+ * and the C library.
+ */
+export function whyNoShims(): string | null {
+  const reason = reasonNoShims();
+  if (reason !== null) console.log(`skipped: ${reason}`);
+  return reason === null ? null : `skipped: ${reason}`;
 }
 
 /** Compiles a shim into the folder; returns the environment that puts it under a process. */

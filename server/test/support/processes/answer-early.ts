@@ -1,7 +1,7 @@
 // A fault to be planted with `--import`: a request is answered when it was understood, and committed a little later.
 import { GroupWriter } from '../../../src/queue/writer.ts';
 
-const LATER_MS = 40;
+const LATER_MS = Number(process.env['FAULT_LATER_MS'] ?? 40);
 
 // oxlint-disable-next-line typescript/unbound-method -- called with its own `this` below
 const { accept } = GroupWriter.prototype;
