@@ -95,6 +95,8 @@ export class Connection implements TransportListener, WheelItem, Outlet {
 
   #process(): void {
     const { limits } = this.hub.context;
+    // Planned before the acknowledgements below plan their commit: what they make room for goes out first.
+    if (this.session !== null) this.hub.wake(this.session);
     while (!this.#isHeld && this.state !== 'ended') {
       const frame = this.#framer.next(this.state === 'login' ? limits.loginBytesMax : limits.packetBytesMax);
       if (frame.kind === 'more') break;
@@ -106,7 +108,6 @@ export class Connection implements TransportListener, WheelItem, Outlet {
       this.end(REASON.packetTooLarge, 'too much was sent before the answer to CONNECT');
     }
     if (this.session === null) this.flush();
-    else this.session.pump();
   }
 
   #onFrame(bytes: Buffer, start: number): void {

@@ -7,11 +7,13 @@ import type {
   SessionOpened,
   UserKey,
 } from '../../core/ports.ts';
+import { STATE } from '../../core/delivery-state.ts';
 import type { Row } from './connection.ts';
 import type { People } from './people.ts';
 import { LOG_COLUMNS } from './state.ts';
 import type { State } from './state.ts';
 import type { UserState } from './users.ts';
+import type { YoungEntry } from './young.ts';
 
 const NOTHING_KEPT =
   'INSERT INTO devices (user, deviceid, keep_ms, until, subscribed, base, floor, seen) VALUES (?, ?, ?, NULL, 0, NULL, ?, ?)';
@@ -34,7 +36,6 @@ export class Sessions {
     // Claims may have dropped what was cached of the user.
     const user = users.byKey(made.id, session.appId);
     const row = db.get('SELECT * FROM devices WHERE user = ? AND deviceid = ?', user.id, session.deviceid);
-    this.state.ripen(user.id);
     const head = users.head(user);
     if (row !== undefined && !session.clean && isKept(row, session.at)) return this.resume(session, user, row, entries);
     const floor = this.firstWaiting(user, head) - 1;
@@ -93,9 +94,10 @@ export class Sessions {
       user.id,
       user.low,
     );
-    const first = row?.['first'] ?? null;
-    user.low = first === null ? head : Number(first) - 1;
-    return user.low + 1;
+    const young = this.state.young.of(user.id).find((entry) => entry.state <= STATE.sent);
+    const first = Math.min(Number(row?.['first'] ?? head + 1), young?.n ?? head + 1);
+    user.low = first - 1;
+    return first;
   }
 
   subscribe(user: UserKey, device: DeviceKey): { base: number; head: number; purgedTo: number } {
@@ -137,7 +139,6 @@ export class Sessions {
    * not, and the state events.
    */
   owed(query: OwedQuery): LogEntry[] {
-    this.state.ripen(query.user);
     const rows = this.state.db.all(
       `SELECT ${LOG_COLUMNS} FROM log WHERE user = ? AND n > ? AND priority = ? AND (
          (request IS NOT NULL AND (state < 2 OR (state < 4 AND n > ? AND device IS NOT ?
@@ -154,19 +155,36 @@ export class Sessions {
       query.device,
       query.limit,
     );
-    return rows.map((row) => this.state.entry(row));
+    const young = this.state.young.of(query.user).filter((entry) => isOwed(entry, query));
+    return this.merged(rows, young, query.limit);
+  }
+
+  /** Rows and young entries in number order. What is young is read where it is: a device that connects writes nothing. */
+  private merged(rows: readonly Row[], young: readonly YoungEntry[], limit: number): LogEntry[] {
+    const entries = rows.map((row) => this.state.entry(row));
+    if (young.length === 0) return entries;
+    // Only what may be among the first is made into an entry.
+    for (const entry of young.slice(0, limit)) entries.push(this.state.youngEntry(entry));
+    return entries.toSorted((a, b) => a.n - b.n).slice(0, limit);
   }
 
   read(user: UserKey, after: number, limit: number): LogEntry[] {
-    this.state.ripen(user);
     const rows = this.state.db.all(
       `SELECT ${LOG_COLUMNS} FROM log WHERE user = ? AND n > ? AND state <> 7 ORDER BY n LIMIT ?`,
       user,
       after,
       limit,
     );
-    return rows.map((row) => this.state.entry(row));
+    const young = this.state.young.of(user).filter((entry) => entry.n > after);
+    return this.merged(rows, young, limit);
   }
+}
+
+/** The rule of {@link Sessions.owed} for an entry without a row: none of these has acknowledgements of its own devices. */
+function isOwed(entry: YoungEntry, query: OwedQuery): boolean {
+  if (entry.n <= query.after || entry.priority !== query.priority) return false;
+  if (entry.state <= STATE.sent) return true;
+  return entry.state === STATE.delivered && entry.n > query.base && entry.device !== query.device;
 }
 
 function isKept(row: Row, at: number): boolean {

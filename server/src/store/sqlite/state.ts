@@ -8,6 +8,7 @@ import type { Row } from './connection.ts';
 import { Requests } from './requests.ts';
 import { UserIndex } from './users.ts';
 import { fold, FOLDED_META, Young } from './young.ts';
+import type { YoungEntry } from './young.ts';
 
 const THREADS_CACHED_MAX = 200_000;
 
@@ -220,6 +221,19 @@ export class State {
       JSON.stringify(event),
     );
     return { user, n, priority: EVENT_PRIORITY, state: STATE.read, message: null, event };
+  }
+
+  /** A young entry as everybody else knows it. */
+  youngEntry(entry: YoungEntry): LogEntry {
+    const { user, n, state, destination } = entry;
+    const detail = entry.detail === null ? null : (JSON.parse(entry.detail) as EntryDetail);
+    const message = {
+      content: this.requests.content(entry.request),
+      destination,
+      thread: this.thread(entry.thread),
+      links: detail?.links ?? null,
+    };
+    return { user, n, priority: entry.priority as 1 | 2 | 3, state, message, event: null };
   }
 
   /** A row of `log` (columns of LOG_COLUMNS) as an entry. */

@@ -30,6 +30,8 @@ type Undo =
     }
   | { readonly kind: 'taken'; readonly user: UserKey; readonly entries: YoungEntry[] };
 
+const NONE: readonly YoungEntry[] = [];
+
 interface OpenRequest {
   /** Its entries that are still young. */
   left: number;
@@ -64,6 +66,11 @@ export class Young {
 
   has(user: UserKey): boolean {
     return this.byUser.has(user);
+  }
+
+  /** A user's young entries in number order. */
+  of(user: UserKey): readonly YoungEntry[] {
+    return this.byUser.get(user) ?? NONE;
   }
 
   /** The last young number of a user; 0: none. */
