@@ -186,6 +186,10 @@ export async function createHttpServer(deps: HttpDeps): Promise<HttpServer> {
   await app.ready();
 
   async function shut(): Promise<void> {
+    // Or a client that sends one request after the other on its connection would be served until it is cut.
+    server.prependListener('request', (_request: IncomingMessage, response: ServerResponse) => {
+      response.setHeader('connection', 'close');
+    });
     const closed = new Promise<void>((resolve) => {
       server.close(() => resolve());
     });

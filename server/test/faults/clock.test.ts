@@ -73,26 +73,29 @@ describe.skipIf(skipped !== null)(`a wall clock that jumps${skipped === null ? '
     expect(connected(scene)).toBe(true);
   });
 
-  test.each([
-    ['a day on', () => DAY_SECONDS],
-    ['the end of 32-bit seconds', () => Math.round((BEFORE_2038_MS - Date.now()) / 1000)],
-  ])('%s and back, with everything delivered: it goes on', { timeout: 60_000 }, async (_name, secondsOf) => {
-    const { scene, server, clock } = await open();
-    for (const seconds of [secondsOf(), 0]) {
+  test(
+    'a day on, the end of 32-bit seconds, and back, with everything delivered: it goes on',
+    {
+      timeout: 60_000,
+    },
+    async () => {
+      const { scene, server, clock } = await open();
+      for (const seconds of [DAY_SECONDS, Math.round((BEFORE_2038_MS - Date.now()) / 1000), 0]) {
+        await scene.load.acknowledged(15);
+        await scene.load.stop();
+        expect(await scene.judge({ server }), summaryOf(scene.load.journal)).toEqual(NO_FINDINGS);
+        clock.set(seconds);
+        expect(await idleCpuMs(server), `${seconds} s off`).toBeLessThan(IDLE_CPU_MS_MAX);
+        // Their tokens are for a day: where they ended, the devices come again.
+        await scene.devices.disconnect();
+        await scene.devices.connect(server);
+        scene.load.start(server);
+      }
       await scene.load.acknowledged(15);
       await scene.load.stop();
       expect(await scene.judge({ server }), summaryOf(scene.load.journal)).toEqual(NO_FINDINGS);
-      clock.set(seconds);
-      expect(await idleCpuMs(server), `${seconds} s off`).toBeLessThan(IDLE_CPU_MS_MAX);
-      // Their tokens are for a day: where they ended, the devices come again.
-      await scene.devices.disconnect();
-      await scene.devices.connect(server);
-      scene.load.start(server);
-    }
-    await scene.load.acknowledged(15);
-    await scene.load.stop();
-    expect(await scene.judge({ server }), summaryOf(scene.load.journal)).toEqual(NO_FINDINGS);
-  });
+    },
+  );
 
   /** Sends to a user without a device; resolves with the transid. */
   async function sendTo(server: ServerProcess, user: string, expiry: string): Promise<string> {

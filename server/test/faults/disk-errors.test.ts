@@ -63,23 +63,31 @@ describe.skipIf(skipped !== null)(`a disk that fails${skipped === null ? '' : ` 
     return seen;
   }
 
-  test.each<[string, Kinds, 'EIO' | 'ENOSPC']>([
-    ['no sync succeeds', ['sync'], 'EIO'],
-    ['no write succeeds', ['write'], 'EIO'],
-    ['nothing succeeds', ['sync', 'write', 'truncate', 'create'], 'EIO'],
-    ['the disk is full', ['write', 'create'], 'ENOSPC'],
-  ])('while %s every request is refused; afterwards it goes on', { timeout: 60_000 }, async (_name, kinds, error) => {
+  test('refuses every request while the disk takes nothing, and goes on afterwards', { timeout: 90_000 }, async () => {
     const { scene, server, control } = await open();
-    control.fail(kinds, error);
-    const answers = await answersWhileFailing(scene.load);
-    expect(answers.filter((entry) => entry.status !== 503 || entry.code !== '7006')).toEqual([]);
-    const ready = await request(`${server.http}/health/ready`);
-    await ready.body.dump();
-    expect(ready.statusCode).toBe(503);
-    control.heal();
-    await scene.load.next((entry) => entry.outcome === 'acknowledged', RECOVERY_MS);
-    await scene.load.acknowledged(20);
-    expect(server.isRunning).toBe(true);
+    // The failing syncs last: what opens the file anew after them would hide what they left behind.
+    const cases: readonly [Kinds, 'EIO' | 'ENOSPC'][] = [
+      [['write', 'create'], 'ENOSPC'],
+      [['write'], 'EIO'],
+      [['sync', 'write', 'truncate', 'create'], 'EIO'],
+      [['sync'], 'EIO'],
+    ];
+    for (const [kinds, error] of cases) {
+      const name = `${error} of ${kinds.join(', ')}`;
+      control.fail(kinds, error);
+      const answers = await answersWhileFailing(scene.load);
+      expect(
+        answers.filter((entry) => entry.status !== 503 || entry.code !== '7006'),
+        name,
+      ).toEqual([]);
+      const ready = await request(`${server.http}/health/ready`);
+      await ready.body.dump();
+      expect(ready.statusCode, name).toBe(503);
+      control.heal();
+      await scene.load.next((entry) => entry.outcome === 'acknowledged', RECOVERY_MS);
+      await scene.load.acknowledged(20);
+      expect(server.isRunning, name).toBe(true);
+    }
     await losePower(scene);
     expect(await scene.judge(), summaryOf(scene.load.journal)).toEqual(NO_FINDINGS);
   });
@@ -109,9 +117,9 @@ describe.skipIf(skipped !== null)(`a disk that fails${skipped === null ? '' : ` 
   test('errors while old pages are moved lose nothing', { timeout: 60_000 }, async () => {
     const { scene, control } = await open();
     // Long enough that the write-ahead log is moved into the database meanwhile: its syncs fail too.
-    for (let round = 0; round < 6; round += 1) {
+    for (let round = 0; round < 4; round += 1) {
       control.fail(['sync'], 'EIO', { pass: 40 + round, count: 2 });
-      await scene.load.acknowledged(120);
+      await scene.load.acknowledged(100);
       control.heal();
     }
     await losePower(scene);

@@ -31,11 +31,11 @@ describe('kill -9 under load', () => {
     expect(findings.missing.length).toBeGreaterThan(0);
   });
 
-  test('is seen to leave halves where a request is not one transaction', { timeout: 60_000 }, async () => {
-    scene = await Scene.open({ destinationsMax: 6 });
-    const preload = [faultModule('without-transactions')];
-    const campaign = { cycles: 3, random: seededRandom(SEED), server: () => ({ preload }), drainMs: 300 };
+  test('is seen to leave halves where a request is not one commit', { timeout: 60_000 }, async () => {
+    scene = await Scene.open();
+    const preload = [faultModule('split-requests')];
+    const campaign = { cycles: 2, random: seededRandom(SEED), server: () => ({ preload }), drainMs: 300 };
     const findings = await runCampaign(scene, campaign);
-    expect(findings.partial.length + findings.stuck.length).toBeGreaterThan(0);
+    expect(findings.partial.length).toBeGreaterThan(0);
   });
 });

@@ -1,6 +1,6 @@
 // Power loss: a shim keeps what a disk would hold, and every next start begins from that. kill -9 alone cannot show a
 // missing sync: the system still has what the process wrote. How often is up to the environment:
-//   POWER_CYCLES=500 npm test -- server/test/faults/power-loss.test.ts   (7 without it, of each kind)
+//   POWER_CYCLES=500 npm test -- server/test/faults/power-loss.test.ts   (6 without it, of each kind)
 import { cpSync, mkdirSync, renameSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -12,7 +12,7 @@ import { NO_FINDINGS, summaryOf } from './oracle.ts';
 import type { Findings } from './oracle.ts';
 import { buildShim, whyNoShims } from './shims.ts';
 
-const CYCLES = Number(process.env['POWER_CYCLES'] ?? 7);
+const CYCLES = Number(process.env['POWER_CYCLES'] ?? 6);
 const SEED = Number(process.env['CRASH_SEED'] ?? 1);
 const TIMEOUT_MS = 60_000 + CYCLES * 10_000;
 const skipped = whyNoShims();
