@@ -137,7 +137,7 @@ export class Status {
   /** Tries of receipts that were not taken at once. */
   private receiptSteps(record: RequestRecord, member: Member, index: number): DeliveryStep[] {
     const transid = transidOf(record.uid, member.destination);
-    const prefix = `${transid}.${index}.`;
+    const prefix = `${transid}_${index}_`;
     const rows = this.state.db.all('SELECT id, kind, history FROM receipts WHERE transid = ?', transid);
     return rows
       .filter((row) => String(row['id']).startsWith(prefix))
