@@ -20,12 +20,13 @@ const TOLD_MS = 10_000;
 const skipped = whyNoShims();
 
 describe.skipIf(skipped !== null)(`a wall clock that jumps${skipped === null ? '' : ` (${skipped})`}`, () => {
-  const tools = makeFolder();
+  let tools = '';
   let preloaded: Record<string, string> = {};
   let clock: WallClockControl | undefined;
   let scene: Scene | undefined;
   let late: Device | undefined;
   beforeAll(() => {
+    tools = makeFolder();
     preloaded = buildShim('wallclock', tools);
   });
   afterEach(async () => {

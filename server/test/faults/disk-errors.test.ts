@@ -19,11 +19,12 @@ const skipped = whyNoShims();
 type Kinds = Parameters<DiskControl['fail']>[0];
 
 describe.skipIf(skipped !== null)(`a disk that fails${skipped === null ? '' : ` (${skipped})`}`, () => {
-  const tools = makeFolder();
+  let tools = '';
   let preloaded: Record<string, string> = {};
   let control: DiskControl | undefined;
   let scene: Scene | undefined;
   beforeAll(() => {
+    tools = makeFolder();
     preloaded = buildShim('disk', tools);
   });
   afterEach(async () => {

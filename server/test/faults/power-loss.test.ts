@@ -18,10 +18,11 @@ const TIMEOUT_MS = 60_000 + CYCLES * 10_000;
 const skipped = whyNoShims();
 
 describe.skipIf(skipped !== null)(`power loss under load${skipped === null ? '' : ` (${skipped})`}`, () => {
-  const tools = makeFolder();
+  let tools = '';
   let preloaded: Record<string, string> = {};
   let scene: Scene | undefined;
   beforeAll(() => {
+    tools = makeFolder();
     preloaded = buildShim('disk', tools);
   });
   afterEach(() => scene?.close());

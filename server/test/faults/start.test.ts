@@ -105,8 +105,8 @@ describe('SIGKILL during a start', () => {
 
 describe.skipIf(skipped !== null)(`a power loss during a start${skipped === null ? '' : ` (${skipped})`}`, () => {
   let preloaded: Record<string, string> = {};
-  const tools = makeFolder();
   beforeAll(() => {
+    const tools = makeFolder();
     preloaded = buildShim('disk', tools);
     return () => removeFolder(tools);
   });

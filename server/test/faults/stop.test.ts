@@ -1,7 +1,7 @@
 // SIGTERM under load, and two servers on one folder.
 import { existsSync } from 'node:fs';
 import path from 'node:path';
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { makeFolder, removeFolder, ServerProcess } from '../support/server-process.ts';
 import { faultModule, Scene } from './campaign.ts';
 import { NO_FINDINGS, summaryOf } from './oracle.ts';
@@ -48,8 +48,11 @@ describe('SIGTERM under load', () => {
 });
 
 describe('a second server on the same folder', () => {
-  const folder = makeFolder();
+  let folder = '';
   const started: ServerProcess[] = [];
+  beforeEach(() => {
+    folder = makeFolder();
+  });
   afterEach(async () => {
     await Promise.all(started.splice(0).map((server) => server.kill()));
     removeFolder(folder);

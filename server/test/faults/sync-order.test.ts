@@ -42,10 +42,11 @@ function judge(log: string): Judged {
 }
 
 describe.skipIf(skipped !== null)(`before an answer${skipped === null ? '' : ` (${skipped})`}`, () => {
-  const tools = makeFolder();
+  let tools = '';
   let preloaded: Record<string, string> = {};
   let scene: Scene | undefined;
   beforeAll(() => {
+    tools = makeFolder();
     preloaded = buildShim('order', tools);
   });
   afterEach(() => scene?.close());
