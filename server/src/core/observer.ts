@@ -47,7 +47,12 @@ export interface Observer {
     readonly attempt: number;
     readonly ms: number;
   }): void;
-  receiptSkipped(event: { readonly serviceId: string; readonly reason: 'no-url' | 'not-wanted' | 'disabled' }): void;
+  receiptSkipped(event: {
+    readonly serviceId: string;
+    readonly reason: 'no-url' | 'not-wanted' | 'disabled';
+    /** Things that happened; a request counts once. */
+    readonly count: number;
+  }): void;
   linkVisited(event: { readonly outcome: 'open' | 'expired' | 'unknown'; readonly counted: boolean }): void;
   adminChanged(event: {
     readonly tokenId: string;

@@ -315,6 +315,25 @@ export interface ReceiptSource {
   readonly text: string | null;
 }
 
+export interface ReceiptClaim {
+  /** Works at most. */
+  readonly limit: number;
+  readonly leaseMs: number;
+  readonly now: number;
+  /**
+   * Given: what nobody wants to be told of now (no URL, status switched off) may be passed over, for ever, and is only
+   * told here. There may be more of what is wanted behind it.
+   */
+  readonly onUnwanted?: (unwanted: UnwantedReceipts) => void;
+}
+
+export interface UnwantedReceipts {
+  readonly serviceId: string;
+  readonly reason: 'no-url' | 'not-wanted';
+  /** Things that happened; a request that nobody wants to hear of counts once, however many it was for. */
+  readonly count: number;
+}
+
 export interface ReceiptAttempt {
   readonly at: number;
   readonly status: number | null;
@@ -459,7 +478,7 @@ export interface Store {
   tidy(limit: number): Promise<{ readonly more: boolean }>;
 
   // Receipts
-  claimReceipts(options: { limit: number; leaseMs: number; now: number }): Promise<readonly ReceiptWork[]>;
+  claimReceipts(options: ReceiptClaim): Promise<readonly ReceiptWork[]>;
   settleReceipts(settlements: readonly ReceiptSettlement[]): Promise<void>;
   listReceipts(filter: ReceiptFilter): Promise<Page<ReceiptRecord>>;
   /** Makes due again what is dead, pending or long taken. False: unknown to this client (`*`: any). */

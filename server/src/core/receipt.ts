@@ -18,6 +18,7 @@ import type {
   ReceiptStatus,
 } from '@carillon/protocol/receipt.ts';
 import type { Thread } from './model.ts';
+import type { ReceiptKind } from './ports.ts';
 
 /** Everything a receipt tells. Texts that are not known are empty, as on the wire. */
 export interface ReceiptFacts {
@@ -42,6 +43,23 @@ export interface ReceiptFacts {
   readonly interaction?: { readonly button: string; readonly pushref: string };
   /** What was opened; Clicked only. */
   readonly interactiveData?: Omit<ReceiptInteractiveData, 'type'>;
+}
+
+const STATUSES: Readonly<Record<ReceiptKind, ReceiptStatus | null>> = {
+  submitted: 'Submitted',
+  delivered: 'Delivered',
+  read: 'Read',
+  pressed: 'Read',
+  clicked: 'Clicked',
+  failed: 'Failed',
+  expired: 'Failed',
+  inbound: null,
+  postback: null,
+};
+
+/** The status that a receipt tells; null: an event for the inbound URL, which no setting of statuses touches. */
+export function statusOf(kind: ReceiptKind): ReceiptStatus | null {
+  return STATUSES[kind];
 }
 
 const CODES: Readonly<Record<Exclude<ReceiptStatus, 'Failed'>, string>> = {

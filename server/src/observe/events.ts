@@ -99,7 +99,7 @@ export class Events implements Observer {
   }
 
   receiptSkipped(event: Event<'receiptSkipped'>): void {
-    this.#metrics.receiptsSkipped.add(event.reason);
+    this.#metrics.receiptsSkipped.add(event.reason, event.count);
   }
 
   linkVisited(event: Event<'linkVisited'>): void {

@@ -4,26 +4,9 @@ import type { InboundEvent } from '@carillon/protocol/inbound.ts';
 import type { Interactive, InteractiveAction } from '@carillon/protocol/messaging.ts';
 import type { Receipt } from '@carillon/protocol/receipt.ts';
 import type { ReceiptStatus, Thread } from '../core/model.ts';
-import type { ReceiptKind, ReceiptSource, ReceiptWork } from '../core/ports.ts';
-import { buildInboundEvent, buildReceipt } from '../core/receipt.ts';
+import type { ReceiptSource, ReceiptWork } from '../core/ports.ts';
+import { buildInboundEvent, buildReceipt, statusOf } from '../core/receipt.ts';
 import type { ReceiptFacts } from '../core/receipt.ts';
-
-const STATUSES: Readonly<Record<ReceiptKind, ReceiptStatus | null>> = {
-  submitted: 'Submitted',
-  delivered: 'Delivered',
-  read: 'Read',
-  pressed: 'Read',
-  clicked: 'Clicked',
-  failed: 'Failed',
-  expired: 'Failed',
-  inbound: null,
-  postback: null,
-};
-
-/** The status that a receipt tells; null: an event for the inbound URL, which no setting of statuses touches. */
-export function statusOf(kind: ReceiptKind): ReceiptStatus | null {
-  return STATUSES[kind];
-}
 
 /** The body of a work. `thread`: of the message, for postbacks. Throws where the store gave a work without its facts. */
 export function bodyOf(work: ReceiptWork, thread: Thread | null): Receipt | InboundEvent {

@@ -1,8 +1,8 @@
 import type { Directory } from '../core/directory.ts';
 import type { Service } from '../core/model.ts';
 import type { ReceiptWork } from '../core/ports.ts';
+import { statusOf } from '../core/receipt.ts';
 import { parseTargetUrl } from '../lib/target-url.ts';
-import { statusOf } from './body.ts';
 import type { Endpoints } from './endpoints.ts';
 
 /** Where a receipt goes. */

@@ -2,7 +2,7 @@ import { setMaxListeners } from 'node:events';
 import type { Directory } from '../core/directory.ts';
 import type { Observer } from '../core/observer.ts';
 import { StoreUnavailable } from '../core/ports.ts';
-import type { Bus, Clock, Random, ReceiptWork, Store } from '../core/ports.ts';
+import type { Bus, Clock, Random, ReceiptWork, Store, UnwantedReceipts } from '../core/ports.ts';
 import { nextTry } from '../core/receipt-schedule.ts';
 import { doneWithin } from '../lib/ticker.ts';
 import type { GuardedFetch } from '../lib/guarded-fetch.ts';
@@ -176,13 +176,18 @@ export class ReceiptWorker {
 
   /** True: there may be more at once. */
   private async claim(): Promise<boolean> {
-    const { store, clock } = this.options;
+    const { store, clock, observer } = this.options;
     const { claimMax, heldMax, leaseMs } = this.limits;
     const limit = this.lanes.congested ? 0 : Math.min(claimMax, heldMax - this.tasks.size);
     if (this.stopping || limit <= 0) return false;
-    const works = await store.claimReceipts({ limit, leaseMs, now: clock.now() });
+    let unwanted = 0;
+    const onUnwanted = (passed: UnwantedReceipts): void => {
+      unwanted += passed.count;
+      observer.receiptSkipped(passed);
+    };
+    const works = await store.claimReceipts({ limit, leaseMs, now: clock.now(), onUnwanted });
     for (const work of works) this.admit(work);
-    return works.length === limit;
+    return works.length === limit || unwanted > 0;
   }
 
   /** Gives back what waited so long that its lease would not outlive its try. */
@@ -248,10 +253,10 @@ export class ReceiptWorker {
       task.target = route.target;
       this.lanes.offer(route.target.origin, task);
     } else if (route.kind === 'skip') {
-      this.options.observer.receiptSkipped({ serviceId, reason: route.reason });
+      this.options.observer.receiptSkipped({ serviceId, reason: route.reason, count: 1 });
       this.conclude(task, { kind: 'done', attempt: null });
     } else {
-      if (route.reason === 'disabled') this.options.observer.receiptSkipped({ serviceId, reason: 'disabled' });
+      if (route.reason === 'disabled') this.options.observer.receiptSkipped({ serviceId, reason: 'disabled', count: 1 });
       const attempt = { at: this.options.clock.now(), status: null, error: route.message, ms: 0 };
       if (route.reason === 'bad-url') this.tell(task, { result: 'dead', ...attempt });
       this.conclude(task, { kind: 'dead', attempt, disables: null });

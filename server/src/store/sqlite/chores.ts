@@ -161,13 +161,19 @@ export class Chores {
         now - ONCE_KEPT_MS,
         limit,
       ) +
-      db.run(
-        'DELETE FROM receipts WHERE id IN (SELECT id FROM receipts WHERE created <= ? AND state > 0 LIMIT ?)',
-        receiptsBefore,
-        limit,
-      ) +
+      this.purgeReceipts(receiptsBefore, limit) +
       db.run('DELETE FROM replies WHERE id IN (SELECT id FROM replies WHERE at <= ? LIMIT ?)', receiptsBefore, limit)
     );
+  }
+
+  private purgeReceipts(before: number, limit: number): number {
+    const purged = this.state.db.run(
+      'DELETE FROM receipts WHERE id IN (SELECT id FROM receipts WHERE created <= ? AND state > 0 LIMIT ?)',
+      before,
+      limit,
+    );
+    if (purged > 0) this.state.receiptsPurged();
+    return purged;
   }
 
   /** Devices not seen for long; scanned rarely, there is no index for it. */

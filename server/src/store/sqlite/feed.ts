@@ -3,11 +3,14 @@ import type { ReceiptKind, ReceiptSource, UserKey } from '../../core/ports.ts';
 import { transidOf } from '../../core/transid.ts';
 import { Lru } from '../../lib/lru.ts';
 import type { Row } from './connection.ts';
-import type { Member, RequestRecord } from './requests.ts';
+import type { FeedRow } from './feed-tail.ts';
+import type { Member, ReceiptRoute, RequestRecord } from './requests.ts';
 import { FEED_KINDS } from './state.ts';
 import type { FeedKind, State } from './state.ts';
 
 const DEVICES_CACHED_MAX = 50_000;
+const FEED_AFTER =
+  'SELECT seq, kind, request, user, n, device, at, detail FROM feed WHERE seq > ? ORDER BY seq LIMIT ?';
 
 /** A receipt as the feed tells it, before it has a lease. */
 export interface FeedWork {
@@ -33,6 +36,12 @@ interface MessagePlace {
   readonly thread: number | null;
 }
 
+export function feedKindOf(row: FeedRow): FeedKind {
+  const kind = FEED_KINDS[row.kind];
+  if (kind === undefined) throw new Error(`the feed has a row of unknown kind ${row.kind}`);
+  return kind;
+}
+
 /** Turns rows of the feed into receipts: one row for a request is one receipt per identifier. */
 export class FeedReader {
   private readonly state: State;
@@ -43,19 +52,41 @@ export class FeedReader {
     state.onReset(() => this.devices.clear());
   }
 
-  works(row: Row): FeedWork[] {
-    const kind = FEED_KINDS[Number(row['kind'])];
-    if (kind === undefined) throw new Error(`the feed has a row of unknown kind ${String(row['kind'])}`);
+  /** Rows after a number; of the newest ones the file is not asked. */
+  after(seq: number, limit: number): readonly FeedRow[] {
+    if (seq >= this.state.lastFeed()) return [];
+    const taken = this.state.feedTail.takeAfter(seq, limit);
+    if (taken !== null) return taken;
+    const rows: unknown[] = this.state.db.all(FEED_AFTER, seq, limit);
+    return rows as FeedRow[];
+  }
+
+  /** Whom the receipts of a row go to, without reading more than that; null: to nobody, or only {@link works} can tell. */
+  route(row: FeedRow): ReceiptRoute | null {
+    const request = row.request ?? this.requestOf(row);
+    return request === null ? null : this.state.requests.route(request);
+  }
+
+  private requestOf({ user, n }: FeedRow): number | null {
+    if (user === null || n === null) return null;
+    const young = this.state.young.find(user, n);
+    if (young !== undefined) return young.request;
+    const row = this.state.db.get('SELECT request FROM log WHERE user = ? AND n = ?', user, n);
+    return row === undefined || row['request'] === null ? null : Number(row['request']);
+  }
+
+  works(row: FeedRow): FeedWork[] {
+    const kind = feedKindOf(row);
     if (kind === 'submitted') return this.submitted(row);
     if (kind === 'inbound') return this.inbound(row);
-    const place = this.place(Number(row['user']), Number(row['n']));
+    const place = this.place(row);
     // Purged or erased since: nobody can be told about it any more.
     return place === null ? [] : [this.work(row, place, kind)];
   }
 
   /** Submitted for every identifier, and at once the failure of those that could not be routed. */
-  private submitted(row: Row): FeedWork[] {
-    const record = this.state.requests.record(Number(row['request']));
+  private submitted(row: FeedRow): FeedWork[] {
+    const record = row.request === null ? null : this.state.requests.record(row.request);
     if (record === null) return [];
     const works: FeedWork[] = [];
     record.members.forEach((member, index) => {
@@ -67,10 +98,10 @@ export class FeedReader {
     return works;
   }
 
-  private work(row: Row, place: MessagePlace, kind: Exclude<FeedKind, 'inbound'>, failure?: string): FeedWork {
+  private work(row: FeedRow, place: MessagePlace, kind: Exclude<FeedKind, 'inbound'>, failure?: string): FeedWork {
     const { record, member, index } = place;
     const transid = transidOf(record.uid, member.destination);
-    const seq = Number(row['seq']);
+    const { seq } = row;
     // Presses may be many; every other state is told once, so its name alone is its id.
     const suffix = kind === 'pressed' || kind === 'postback' ? `_${seq}` : '';
     return {
@@ -84,26 +115,26 @@ export class FeedReader {
       serviceId: record.service,
       url: kind === 'postback' ? null : record.notifyUrl,
       orderKey: `${kind === 'postback' ? 'postback ' : ''}${transid}.${index}`,
-      at: Number(row['at']),
+      at: row.at,
       facts: this.facts(row, place, { kind, transid, code: failure ?? this.code(kind, row) }),
       inbound: null,
     };
   }
 
-  private code(kind: FeedKind, row: Row): string {
+  private code(kind: FeedKind, row: FeedRow): string {
     if (kind === 'expired') return '7301';
-    return kind === 'failed' ? String(row['detail'] ?? '7011') : '';
+    return kind === 'failed' ? (row.detail ?? '7011') : '';
   }
 
   private facts(
-    row: Row,
+    row: FeedRow,
     place: MessagePlace,
     about: { kind: FeedKind; transid: string; code: string },
   ): ReceiptSource {
     const { record, member } = place;
     const isInteraction = about.kind === 'pressed' || about.kind === 'clicked' || about.kind === 'postback';
     const detail = isInteraction
-      ? (JSON.parse(String(row['detail'] ?? '{}')) as {
+      ? (JSON.parse(row.detail ?? '{}') as {
           identifier?: string | null;
           url?: string | null;
           text?: string | null;
@@ -116,11 +147,11 @@ export class FeedReader {
       channelWord: record.word,
       destination: member.value,
       destinationType: member.type,
-      deviceid: row['device'] === null ? '' : this.deviceid(Number(row['device'])),
+      deviceid: row.device === null ? '' : this.deviceid(row.device),
       code: about.code,
       content: isInteraction ? this.state.requests.content(record.key).content : null,
       appId: record.app,
-      userid: isInteraction && member.user !== null ? this.userid(Number(row['user'])) : '',
+      userid: isInteraction && member.user !== null && row.user !== null ? this.userid(row.user) : '',
       threadId: about.kind === 'postback' && place.thread !== null ? this.state.thread(place.thread).id : null,
       identifier: detail.identifier ?? null,
       url: detail.url ?? null,
@@ -128,14 +159,14 @@ export class FeedReader {
     };
   }
 
-  private inbound(row: Row): FeedWork[] {
-    const { service, event } = JSON.parse(String(row['detail'])) as { service: string | null; event: InboundEvent };
-    const user = Number(row['user']);
+  private inbound(row: FeedRow): FeedWork[] {
+    const { service, event } = JSON.parse(String(row.detail)) as { service: string | null; event: InboundEvent };
+    const { seq, user } = row;
+    if (user === null) return [];
     const app = this.state.users.byKey(user).app;
     const serviceId = service ?? this.serviceOf(app);
     if (serviceId === null) return [];
     const owner = this.state.db.get("SELECT client FROM objects WHERE kind = 'service' AND id = ?", serviceId);
-    const seq = Number(row['seq']);
     return [
       {
         id: `inbound_${event.tid}_${event.event}_${seq}`,
@@ -146,7 +177,7 @@ export class FeedReader {
         serviceId,
         url: null,
         orderKey: `inbound ${user}`,
-        at: Number(row['at']),
+        at: row.at,
         facts: null,
         inbound: event,
       },
@@ -162,7 +193,8 @@ export class FeedReader {
     return row === undefined ? null : String(row['id']);
   }
 
-  private place(user: UserKey, n: number): MessagePlace | null {
+  private place({ user, n }: FeedRow): MessagePlace | null {
+    if (user === null || n === null) return null;
     const young = this.state.young.find(user, n);
     const row: Row | undefined =
       young === undefined

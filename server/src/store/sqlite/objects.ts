@@ -75,6 +75,7 @@ export class Objects {
   private changed(): void {
     this.state.setMeta('revision', this.revision() + 1);
     this.state.users.forgetModes();
+    this.state.objectsChanged();
   }
 
   revision(): number {

@@ -1,6 +1,6 @@
 import type {
   Page,
-  ReceiptAttempt,
+  ReceiptClaim,
   ReceiptFilter,
   ReceiptKind,
   ReceiptRecord,
@@ -8,26 +8,46 @@ import type {
   ReceiptWork,
 } from '../../core/ports.ts';
 import { splitTransid } from '../../core/transid.ts';
-import type { Row } from './connection.ts';
-import { FeedReader } from './feed.ts';
+import { Audiences, UnwantedTally } from './audience.ts';
+import { feedKindOf, FeedReader } from './feed.ts';
 import type { FeedWork } from './feed.ts';
+import type { FeedRow } from './feed-tail.ts';
+import { receiptWork, ReceiptRows } from './receipt-rows.ts';
 import type { State } from './state.ts';
 
-/** How long a receipt waits for the one before it (contract §3). */
-const ORDER_WAIT_MS = 35 * 60_000;
-/** How often the position in the feed is written while all goes well; a crash repeats what came after. */
+/** The position in the feed is written with the commits there are, this far apart; a crash repeats what came after … */
 const PERSIST_MS = 50;
-const HISTORY_MAX = 20;
-/** Rows of the feed read at once. */
+/** … and, where there are none, by itself while receipts are taken, … */
+const PERSIST_ALONE_MS = 100;
+/** … or later, where all that happened was that nobody wanted to be told. */
+const PERSIST_UNWANTED_MS = 1_000;
+/** Rows of the feed deleted in one transaction. */
+const DELETED_MAX = 5_000;
+/** Rows of the feed read at once, … */
 const FEED_ROWS_MAX = 256;
-const PENDING = 0;
-const DEAD = 1;
-const DONE = 2;
-const STATES = ['pending', 'dead', 'done'] as const;
+/** … and looked at in one claim, where nobody wants them. */
+const SCANNED_MAX = 8_192;
+/** Receipts put behind a pending one in one claim. */
+const BEHIND_MAX = 1_000;
 
 interface Claimed {
   readonly work: FeedWork;
   readonly until: number;
+}
+
+/** A receipt that must not go before `due`, as an earlier one of its message is pending. */
+interface Behind {
+  readonly work: FeedWork;
+  readonly due: number;
+}
+
+/** One claim under way. */
+interface Claiming extends ReceiptClaim {
+  /** Null: everything is given out, wanted or not. */
+  readonly tally: UnwantedTally | null;
+  readonly behind: Behind[];
+  /** Rows looked at. */
+  scanned: number;
 }
 
 /**
@@ -37,6 +57,9 @@ interface Claimed {
 export class Receipts {
   private readonly state: State;
   readonly reader: FeedReader;
+  private readonly rows: ReceiptRows;
+  private readonly audiences: Audiences;
+  private readonly tally = new UnwantedTally();
   private cursor = -1;
   /** Feed numbers up to here were there at the start: their receipts may have been sent, or have a row, already. */
   private repeatedTo = 0;
@@ -47,67 +70,60 @@ export class Receipts {
   private readonly claimed = new Map<string, Claimed>();
   /** Feed numbers with works not settled, in order: the first one bounds what is done. */
   private readonly open = new Map<number, number>();
-  /** Rows being tried, with the due time that is their lease. */
-  private readonly leasedRows = new Map<string, number>();
+  /** Works of all of them. */
+  private openWorks = 0;
   private fence = 0;
-  private pendingCount = -1;
+  /** What the file knows to be dealt with; negative: not known. */
   private persisted = -1;
   private persistedAt = 0;
+  /** Up to here the rows are deleted; negative: not known. */
+  private deletedTo = -1;
+  private mustPersist = false;
 
   constructor(state: State) {
     this.state = state;
     this.reader = new FeedReader(state);
+    this.rows = new ReceiptRows(state);
+    this.audiences = new Audiences(state);
     state.onReset(() => {
-      this.pendingCount = -1;
+      this.persisted = -1;
+      this.deletedTo = -1;
     });
+    state.onTransaction(() => this.writeDone());
   }
 
   private start(): void {
     if (this.cursor >= 0) return;
+    this.repeatedTo = this.state.lastFeed();
     this.cursor = Number(this.state.meta('feed_done') ?? 0);
-    this.repeatedTo = Number(this.state.db.get('SELECT max(seq) AS last FROM feed')?.['last'] ?? 0);
     this.persisted = this.cursor;
-    this.releaseLeases();
+    this.rows.releaseLeases();
   }
 
-  /** Leases end with the process that held them: what it was trying is due at once. */
-  private releaseLeases(): void {
-    const { db, clock } = this.state;
-    if (db.get('SELECT 1 AS yes FROM receipts WHERE leased = 1 LIMIT 1') === undefined) return;
-    this.state.transaction(() => db.run('UPDATE receipts SET due = ?, leased = 0 WHERE leased = 1', clock.now()));
-  }
-
-  private hasRow(id: string): boolean {
-    return this.state.db.get('SELECT 1 AS yes FROM receipts WHERE id = ?', id) !== undefined;
-  }
-
-  private pending(): number {
-    if (this.pendingCount < 0) {
-      const row = this.state.db.get('SELECT count(*) AS pending FROM receipts WHERE state = 0');
-      this.pendingCount = Number(row?.['pending'] ?? 0);
-    }
-    return this.pendingCount;
-  }
-
-  claim(options: { limit: number; leaseMs: number; now: number }): ReceiptWork[] {
+  claim(options: ReceiptClaim): ReceiptWork[] {
     this.start();
+    if (this.open.size === 0) this.persistAfter(PERSIST_UNWANTED_MS);
+    const tally = options.onUnwanted === undefined ? null : this.tally;
+    const claiming: Claiming = { ...options, tally, behind: [], scanned: 0 };
     // Half, as long as there is news: what waits for endpoints in trouble must not hold up what happens now.
     const rowsMax = Math.ceil(options.limit / 2);
-    const works = this.pending() > 0 ? this.claimRows({ ...options, limit: rowsMax }) : [];
+    const works = this.rows.pending > 0 ? this.rows.claim({ ...options, limit: rowsMax }) : [];
     const moreRows = works.length === rowsMax;
-    const lateness = this.state.clock.monotonic();
+    const monotonic = this.state.clock.monotonic();
     for (const [lease, claimed] of this.claimed) {
-      if (claimed.until > lateness || works.length >= options.limit) break;
+      if (claimed.until > monotonic || works.length >= options.limit) break;
       this.claimed.delete(lease);
       works.push(this.lease(claimed.work, options.leaseMs));
     }
-    while (works.length < options.limit) {
-      const work = this.nextWork(options.limit, options.now);
+    while (works.length < options.limit && claiming.behind.length < BEHIND_MAX) {
+      const work = this.nextWork(claiming);
       if (work === null) break;
       works.push(this.lease(work, options.leaseMs));
     }
+    if (options.onUnwanted !== undefined) this.tally.tell(options.onUnwanted);
+    this.putBehind(claiming);
     const room = options.limit - works.length;
-    return moreRows && room > 0 ? [...works, ...this.claimRows({ ...options, limit: room })] : works;
+    return moreRows && room > 0 ? [...works, ...this.rows.claim({ ...options, limit: room })] : works;
   }
 
   private lease(work: FeedWork, leaseMs: number): ReceiptWork {
@@ -117,239 +133,172 @@ export class Receipts {
     return receiptWork(work, lease, 0);
   }
 
-  /** The next receipt of the feed that may be tried now; those behind a pending one get a row and wait. */
-  private nextWork(batch: number, now: number): FeedWork | null {
+  /** The next receipt of the feed that may be tried now; those behind a pending one are to get a row and wait. */
+  private nextWork(claiming: Claiming): FeedWork | null {
     for (;;) {
-      if (this.expandedAt === this.expanded.length && !this.expand(batch)) return null;
+      if (this.expandedAt === this.expanded.length && !this.expand(claiming)) return null;
       const work = this.expanded[this.expandedAt];
       if (work === undefined) return null;
-      const isRepeated = work.seq <= this.repeatedTo && this.hasRow(work.id);
-      const ahead = !isRepeated && this.pending() > 0 ? this.ahead(work.orderKey, work.rank, now) : null;
-      if (ahead !== null) {
-        this.state.transaction(() => this.insert(work, { state: PENDING, attempts: 0, due: ahead, history: [], now }));
-      }
-      // Not before: what the disk refused to take must be read again, not be passed over.
       this.expandedAt += 1;
-      if (ahead === null && !isRepeated) return work;
-      this.settled(work.seq);
+      if (work.seq <= this.repeatedTo && this.rows.has(work.id)) {
+        this.settled(work.seq);
+        continue;
+      }
+      const due = this.rows.pending > 0 ? this.rows.ahead(work.orderKey, work.rank, claiming.now) : null;
+      if (due === null) return work;
+      claiming.behind.push({ work, due });
+      if (claiming.behind.length >= BEHIND_MAX) return null;
     }
+  }
+
+  private putBehind({ behind, now }: Claiming): void {
+    if (behind.length === 0) return;
+    try {
+      this.state.transaction(() => {
+        for (const { work, due } of behind) this.rows.add(work, due, now);
+      });
+    } catch (error) {
+      // What the disk refused to take must come again, not be passed over.
+      this.expanded = [...behind.map(({ work }) => work), ...this.expanded.slice(this.expandedAt)];
+      this.expandedAt = 0;
+      throw error;
+    }
+    for (const { work } of behind) this.settled(work.seq);
   }
 
   /** Reads on in the feed until some works are there; a row of a large request alone may give more than a batch. */
-  private expand(batch: number): boolean {
+  private expand(claiming: Claiming): boolean {
+    const batch = Math.min(claiming.limit, FEED_ROWS_MAX);
     this.expanded = [];
     this.expandedAt = 0;
-    while (this.expanded.length === 0) {
-      const rows = this.state.db.all(
-        'SELECT * FROM feed WHERE seq > ? ORDER BY seq LIMIT ?',
-        this.cursor,
-        Math.min(batch, FEED_ROWS_MAX),
-      );
+    while (this.expanded.length === 0 && claiming.scanned < SCANNED_MAX) {
+      const rows = this.reader.after(this.cursor, batch);
       if (rows.length === 0) return false;
       for (const row of rows) {
         if (this.expanded.length >= batch) break;
-        this.readRow(row);
+        this.readRow(row, claiming.tally);
+        claiming.scanned += 1;
       }
     }
-    return true;
+    return this.expanded.length > 0;
   }
 
-  private readRow(row: Row): void {
-    const seq = Number(row['seq']);
-    const works = this.reader.works(row);
-    this.cursor = seq;
-    if (works.length > 0) this.open.set(seq, works.length);
+  private readRow(row: FeedRow, tally: UnwantedTally | null): void {
+    const works = tally === null ? this.reader.works(row) : this.wantedWorks(row, tally);
+    this.cursor = row.seq;
+    if (works.length === 0) return;
+    this.open.set(row.seq, works.length);
+    this.openWorks += works.length;
     for (const work of works) this.expanded.push(work);
   }
 
-  /** When a receipt may go though an earlier one of its message is pending; null: nothing is before it. */
-  private ahead(orderKey: string, rank: number, now: number): number | null {
-    const row = this.state.db.get(
-      'SELECT min(due) AS due, max(created) AS created FROM receipts WHERE order_key = ? AND state = 0 AND rank < ? AND created > ?',
-      orderKey,
-      rank,
-      now - ORDER_WAIT_MS,
-    );
-    if (row === undefined || row['due'] === null) return null;
-    return Math.max(now + 1, Math.min(Number(row['due']) + 1, Number(row['created']) + ORDER_WAIT_MS));
-  }
-
-  private claimRows(options: { limit: number; leaseMs: number; now: number }): ReceiptWork[] {
-    const { db } = this.state;
-    const rows = db.all(
-      'SELECT * FROM receipts WHERE state = 0 AND due <= ? ORDER BY due, rank LIMIT ?',
-      options.now,
-      options.limit,
-    );
-    if (rows.length === 0) return [];
-    const works: ReceiptWork[] = [];
-    this.state.transaction(() => {
-      for (const row of rows) {
-        const ahead = this.ahead(String(row['order_key']), Number(row['rank']), options.now);
-        // A lease is the due time moved on: a crash frees it by itself, and the value fences a late settlement.
-        const due = ahead ?? options.now + options.leaseMs;
-        db.run('UPDATE receipts SET due = ?, leased = ? WHERE id = ?', due, ahead === null ? 1 : 0, String(row['id']));
-        if (ahead !== null) continue;
-        this.leasedRows.set(String(row['id']), due);
-        works.push(rowWork(row, due));
+  private wantedWorks(row: FeedRow, tally: UnwantedTally): readonly FeedWork[] {
+    const route = this.reader.route(row);
+    if (route !== null) {
+      const kind = feedKindOf(row);
+      const refusal = this.audiences.refusal(kind, route);
+      // A request may tell of failures, too.
+      const isRefused = refusal !== null && (kind !== 'submitted' || this.audiences.refusal('failed', route) !== null);
+      if (isRefused) {
+        tally.add(route.serviceId, refusal);
+        return [];
       }
+    }
+    return this.reader.works(row).filter((work) => {
+      const { serviceId, url } = work;
+      const refusal = this.audiences.refusal(work.kind, { serviceId, notifyUrl: url });
+      if (refusal !== null) tally.add(serviceId, refusal);
+      return refusal === null;
     });
-    return works;
   }
 
   settle(settlements: readonly ReceiptSettlement[]): void {
-    const needsRows = settlements.some((one) => one.kind !== 'done' || !one.work.lease.startsWith('feed '));
-    const due = this.state.clock.monotonic() - this.persistedAt >= PERSIST_MS;
-    const now = this.state.clock.now();
+    this.start();
     // Only what is still held may be settled; the lease of the others passed to somebody else.
-    const held = settlements.filter((one) => !one.work.lease.startsWith('feed ') || this.claimed.has(one.work.lease));
-    if (needsRows) this.state.transaction(() => held.forEach((one) => this.write(one, now)));
-    for (const one of held) {
-      const claimed = this.claimed.get(one.work.lease);
+    const held = settlements.filter(({ work }) => !isOfFeed(work) || this.claimed.has(work.lease));
+    if (held.some(({ kind, work }) => kind !== 'done' || !isOfFeed(work))) {
+      const now = this.state.clock.now();
+      this.state.transaction(() => held.forEach((one) => this.write(one, now)));
+    }
+    for (const { work } of held) {
+      const claimed = this.claimed.get(work.lease);
       if (claimed === undefined) continue;
-      this.claimed.delete(one.work.lease);
+      this.claimed.delete(work.lease);
       this.settled(claimed.work.seq);
     }
-    if (needsRows || due) this.persist();
+    this.persistAfter(settlements.length === 0 ? 0 : PERSIST_ALONE_MS);
+  }
+
+  private write(settlement: ReceiptSettlement, now: number): void {
+    const fromFeed = this.claimed.get(settlement.work.lease);
+    if (fromFeed === undefined) this.rows.write(settlement, now);
+    else this.rows.writeNew(settlement, fromFeed.work, now);
   }
 
   private settled(seq: number): void {
+    this.openWorks -= 1;
     const left = (this.open.get(seq) ?? 1) - 1;
     if (left === 0) this.open.delete(seq);
     else this.open.set(seq, left);
   }
 
+  /** Up to here the feed is dealt with. */
+  private done(): number {
+    const first = this.open.keys().next();
+    return first.done === true ? this.cursor : first.value - 1;
+  }
+
+  private persistAfter(ms: number): void {
+    if (this.state.clock.monotonic() - this.persistedAt >= ms) this.persist();
+  }
+
   /** Writes how far the feed is dealt with, and lets go of what is. */
   persist(): void {
     this.start();
-    const first = this.open.keys().next();
-    const done = first.done === true ? this.cursor : first.value - 1;
     this.persistedAt = this.state.clock.monotonic();
-    if (done === this.persisted) return;
-    this.state.transaction(() => {
-      this.state.setMeta('feed_done', done);
-      // What tells of young entries is their only record until they are folded.
-      const gone = Math.min(done, this.state.young.feedNeededFrom() - 1);
-      this.state.db.run('DELETE FROM feed WHERE seq <= ?', gone);
-    });
+    if (this.done() === this.persisted && this.deletable() <= this.deletedTo) return;
+    this.mustPersist = true;
+    try {
+      this.state.transaction(() => undefined);
+    } finally {
+      this.mustPersist = false;
+    }
+  }
+
+  /** At the end of every transaction. */
+  private writeDone(): void {
+    const now = this.state.clock.monotonic();
+    if (this.cursor < 0 || (!this.mustPersist && now - this.persistedAt < PERSIST_MS)) return;
+    this.persistedAt = now;
+    const done = this.done();
+    if (done !== this.persisted) this.state.setMeta('feed_done', done);
     this.persisted = done;
+    const from = this.deletedBefore();
+    const to = Math.min(this.deletable(), from + DELETED_MAX);
+    if (to <= from) return;
+    this.state.db.run('DELETE FROM feed WHERE seq <= ?', to);
+    this.deletedTo = to;
   }
 
-  private write(settlement: ReceiptSettlement, now: number): void {
-    const fromFeed = this.claimed.get(settlement.work.lease)?.work ?? null;
-    if (fromFeed !== null) this.writeNew(settlement, fromFeed, now);
-    else this.writeRow(settlement, now);
+  private deletedBefore(): number {
+    if (this.deletedTo < 0) {
+      const first = this.state.db.get('SELECT min(seq) AS first FROM feed')?.['first'] ?? null;
+      this.deletedTo = first === null ? this.done() : Number(first) - 1;
+    }
+    return this.deletedTo;
   }
 
-  private writeNew(settlement: ReceiptSettlement, work: FeedWork, now: number): void {
-    if (settlement.kind === 'done') return;
-    const attempt = settlement.kind === 'defer' ? null : settlement.attempt;
-    this.insert(work, {
-      state: settlement.kind === 'dead' ? DEAD : PENDING,
-      attempts: attempt === null ? 0 : 1,
-      due: settlement.kind === 'dead' ? now : settlement.at,
-      history: attempt === null ? [] : [attempt],
-      now,
-    });
-  }
-
-  private insert(
-    work: FeedWork,
-    row: { state: number; attempts: number; due: number; history: readonly ReceiptAttempt[]; now: number },
-  ): void {
-    // Counted before: a count taken after would hold this row already.
-    const pending = this.pending();
-    const added = this.state.db.run(
-      'INSERT OR IGNORE INTO receipts (id, rank, client, service, kind, transid, order_key, state, attempts, due, created, work, history) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
-      work.id,
-      work.rank,
-      work.client,
-      work.serviceId,
-      work.kind,
-      work.facts?.transid ?? null,
-      work.orderKey,
-      row.state,
-      row.attempts,
-      row.due,
-      row.now,
-      JSON.stringify(work),
-      JSON.stringify(row.history),
-    );
-    if (added === 1 && row.state === PENDING) this.pendingCount = pending + 1;
-  }
-
-  private writeRow(settlement: ReceiptSettlement, now: number): void {
-    const { db } = this.state;
-    const [, due = '', id = ''] = /^row (\d+) (.*)$/s.exec(settlement.work.lease) ?? [];
-    const row = db.get(
-      'SELECT history, attempts, order_key FROM receipts WHERE id = ? AND state = 0 AND due = ?',
-      id,
-      Number(due),
-    );
-    // Another claim of it is newer.
-    if (row === undefined) return;
-    this.leasedRows.delete(id);
-    const attempt = settlement.kind === 'defer' ? null : settlement.attempt;
-    const history = JSON.parse(String(row['history'])) as ReceiptAttempt[];
-    if (attempt !== null) history.push(attempt);
-    const state = { done: DONE, dead: DEAD, retry: PENDING, defer: PENDING }[settlement.kind];
-    // Counted before: a count taken after would lack this row already.
-    const pending = this.pending();
-    db.run(
-      'UPDATE receipts SET state = ?, attempts = ?, due = ?, history = ?, leased = 0 WHERE id = ?',
-      state,
-      Number(row['attempts']) + (attempt === null ? 0 : 1),
-      'at' in settlement ? settlement.at : now,
-      JSON.stringify(history.slice(-HISTORY_MAX)),
-      id,
-    );
-    if (state === PENDING) return;
-    this.pendingCount = pending - 1;
-    this.release(String(row['order_key']), now);
-  }
-
-  /** The first one behind what was settled need not wait for its own time. One that is being tried keeps its lease. */
-  private release(orderKey: string, now: number): void {
-    const { db } = this.state;
-    const next = db.get(
-      'SELECT id, due FROM receipts WHERE order_key = ? AND state = 0 AND attempts = 0 ORDER BY rank LIMIT 1',
-      orderKey,
-    );
-    if (next === undefined || this.leasedRows.get(String(next['id'])) === Number(next['due'])) return;
-    db.run('UPDATE receipts SET due = ? WHERE id = ?', now, String(next['id']));
+  /** What tells of young entries is their only record until they are folded. */
+  private deletable(): number {
+    return Math.min(this.done(), this.state.young.feedNeededFrom() - 1);
   }
 
   list(filter: ReceiptFilter): Page<ReceiptRecord> {
-    const where: string[] = ['1 = 1'];
-    const values: (string | number)[] = [];
-    const add = (condition: string, ...given: (string | number)[]): void => {
-      where.push(condition);
-      values.push(...given);
-    };
-    if (filter.clientId !== null) add('client = ?', filter.clientId);
-    if (filter.serviceId !== undefined) add('service = ?', filter.serviceId);
-    if (filter.transid !== undefined) add('transid = ?', filter.transid.toLowerCase());
-    if (filter.state !== undefined) add('state = ?', STATES.indexOf(filter.state));
-    const [, created, id] = /^(\d{1,16}) (.*)$/s.exec(filter.cursor ?? '') ?? [];
-    if (created !== undefined && id !== undefined) add('(created, id) < (?, ?)', Number(created), id);
-    const rows = this.state.db.all(
-      `SELECT * FROM receipts WHERE ${where.join(' AND ')} ORDER BY created DESC, id DESC LIMIT ?`,
-      ...values,
-      filter.limit + 1,
-    );
-    const items = rows.slice(0, filter.limit).map(record);
-    const last = items.at(-1);
-    return { items, next: rows.length > filter.limit && last !== undefined ? `${last.createdAt} ${last.id}` : null };
+    return this.rows.list(filter);
   }
 
   replay(clientId: string, id: string, now: number): boolean {
-    const row = this.state.db.get('SELECT client, state FROM receipts WHERE id = ?', id);
-    if (row === undefined) return this.replayTaken(clientId, id, now);
-    if (clientId !== '*' && row['client'] !== clientId) return false;
-    const pending = this.pending();
-    this.state.db.run('UPDATE receipts SET state = 0, attempts = 0, due = ?, leased = 0 WHERE id = ?', now, id);
-    if (row['state'] !== PENDING) this.pendingCount = pending + 1;
-    return true;
+    return this.rows.replay(clientId, id, now) ?? this.replayTaken(clientId, id, now);
   }
 
   /** A receipt that was taken at once has no row: it is made from the state reached. */
@@ -365,7 +314,7 @@ export class Receipts {
     if (work === null) return false;
     // Before whatever of the message is still to be told.
     const rank = { submitted: 0, delivered: 1, failed: 1, expired: 1, read: 2 }[kind as 'submitted'];
-    this.insert({ ...work, rank }, { state: PENDING, attempts: 0, due: now, history: [], now });
+    this.rows.add({ ...work, rank }, now, now);
     return true;
   }
 
@@ -404,8 +353,8 @@ export class Receipts {
     const works = this.reader.works({
       ...base,
       kind: number,
-      device: row['device'] ?? null,
-      at: at ?? 0,
+      device: row['device'] === null ? null : Number(row['device']),
+      at: Number(at ?? 0),
       detail: code ?? null,
     });
     return works.find((work) => work.id === id) ?? null;
@@ -413,40 +362,21 @@ export class Receipts {
 
   counts(now: number): { pending: number; dead: number; oldestMs: number } {
     this.start();
-    const { db } = this.state;
-    const behind = db.get('SELECT count(*) AS behind, min(at) AS oldest FROM feed WHERE seq > ?', this.persisted);
-    const rows = db.get('SELECT min(created) AS oldest FROM receipts WHERE state = 0');
-    const dead = db.get('SELECT count(*) AS dead FROM receipts WHERE state = 1');
-    const oldest = Math.min(Number(behind?.['oldest'] ?? now), Number(rows?.['oldest'] ?? now));
+    const created = [this.rows.oldest() ?? now];
+    const done = this.done();
+    if (done < this.state.lastFeed()) {
+      const first = this.state.db.get('SELECT at FROM feed WHERE seq > ? ORDER BY seq LIMIT 1', done);
+      created.push(Number(first?.['at'] ?? now));
+    }
     return {
-      pending: Number(behind?.['behind'] ?? 0) + this.pending(),
-      dead: Number(dead?.['dead'] ?? 0),
-      oldestMs: Math.max(0, now - oldest),
+      // A row that was not read yet counts as one, however many it will be.
+      pending: this.state.lastFeed() - this.cursor + this.openWorks + this.rows.pending,
+      dead: this.rows.dead,
+      oldestMs: Math.max(0, now - Math.min(...created)),
     };
   }
 }
 
-function receiptWork(work: FeedWork, lease: string, attempts: number): ReceiptWork {
-  const { id, kind, serviceId, url, orderKey, at, facts, inbound } = work;
-  return { id, lease, kind, serviceId, url, orderKey, attempts, at, facts, inbound };
-}
-
-function rowWork(row: Row, due: number): ReceiptWork {
-  const work = JSON.parse(String(row['work'])) as FeedWork;
-  return receiptWork(work, `row ${due} ${work.id}`, Number(row['attempts']));
-}
-
-function record(row: Row): ReceiptRecord {
-  return {
-    id: String(row['id']),
-    clientId: String(row['client']),
-    serviceId: String(row['service']),
-    kind: row['kind'] as ReceiptKind,
-    transid: row['transid'] as string | null,
-    state: STATES[Number(row['state'])] ?? 'pending',
-    attempts: Number(row['attempts']),
-    dueAt: Number(row['due']),
-    createdAt: Number(row['created']),
-    history: JSON.parse(String(row['history'])) as ReceiptAttempt[],
-  };
+function isOfFeed(work: ReceiptWork): boolean {
+  return work.lease.startsWith('feed ');
 }

@@ -6,6 +6,8 @@ import type { Connection } from './connection.ts';
 /** Requests whose content stays in memory; what is being delivered now is among them. */
 const CONTENTS_CACHED_MAX = 4096;
 const MEMBERS_CACHED_MAX = 256;
+/** Requests of which is known whom their receipts go to (about 100 bytes each). */
+const ROUTES_CACHED_MAX = 65_536;
 
 /** One identifier of a request: where it went. `n` null: nowhere, and `code` says why. */
 export interface Member {
@@ -36,6 +38,13 @@ export interface RequestRecord {
   readonly notifyUrl: string | null;
   readonly callback: string | null;
   readonly members: readonly Member[];
+}
+
+/** Whom the receipts of a request go to. */
+export interface ReceiptRoute {
+  readonly serviceId: string;
+  /** The request's own; null: the service's. */
+  readonly notifyUrl: string | null;
 }
 
 const TYPES: readonly IdentifierType[] = ['customerid', 'msisdn', 'userid'];
@@ -75,6 +84,7 @@ export class Requests {
   private readonly db: Connection;
   private readonly contents = new Lru<RequestKey, RequestContent>(CONTENTS_CACHED_MAX);
   private readonly records = new Lru<RequestKey, RequestRecord>(MEMBERS_CACHED_MAX);
+  private readonly routes = new Lru<RequestKey, ReceiptRoute>(ROUTES_CACHED_MAX);
   private nextKey = -1;
 
   constructor(db: Connection) {
@@ -84,6 +94,7 @@ export class Requests {
   reset(): void {
     this.contents.clear();
     this.records.clear();
+    this.routes.clear();
     this.nextKey = -1;
   }
 
@@ -110,8 +121,21 @@ export class Requests {
     }
   }
 
-  remember(content: RequestContent): void {
+  /** `notifyUrl`: the request's own; not given: to be asked of the file. */
+  remember(content: RequestContent, notifyUrl?: string | null): void {
     this.contents.set(content.key, content);
+    if (notifyUrl !== undefined) this.routes.set(content.key, { serviceId: content.serviceId, notifyUrl });
+  }
+
+  /** Null: there is no such request any more. */
+  route(key: RequestKey): ReceiptRoute | null {
+    const known = this.routes.get(key);
+    if (known !== undefined) return known;
+    const row = this.db.get('SELECT service, notify_url FROM requests WHERE id = ?', key);
+    if (row === undefined) return null;
+    const route = { serviceId: String(row['service']), notifyUrl: row['notify_url'] as string | null };
+    this.routes.set(key, route);
+    return route;
   }
 
   /** The content of a request whose entry exists. A missing one is corruption. */
@@ -171,5 +195,6 @@ export class Requests {
   forget(key: RequestKey): void {
     this.contents.delete(key);
     this.records.delete(key);
+    this.routes.delete(key);
   }
 }

@@ -77,6 +77,8 @@ CREATE TABLE receipts (
   created INTEGER NOT NULL, work TEXT NOT NULL, history TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX receipts_due ON receipts (due) WHERE state = 0;
+CREATE INDEX receipts_waiting ON receipts (created) WHERE state = 0;
+CREATE INDEX receipts_dead ON receipts (id) WHERE state = 1;
 CREATE INDEX receipts_order ON receipts (order_key, rank) WHERE state = 0;
 CREATE INDEX receipts_leased ON receipts (id) WHERE leased = 1;
 CREATE INDEX receipts_transid ON receipts (transid);

@@ -5,6 +5,7 @@ import type { ThreadType } from '../../core/model.ts';
 import { Lru } from '../../lib/lru.ts';
 import { Connection } from './connection.ts';
 import type { Row } from './connection.ts';
+import { FeedTail } from './feed-tail.ts';
 import { Requests } from './requests.ts';
 import { UserIndex } from './users.ts';
 import { fold, FOLDED_META, Young } from './young.ts';
@@ -48,10 +49,15 @@ export class State {
   readonly requests: Requests;
   private readonly threads = new Lru<number, ThreadRef>(THREADS_CACHED_MAX);
   private readonly feedRows: (number | string | null)[] = [];
+  /** The newest rows of the feed: receipts are mostly made from them, without asking the file. */
+  readonly feedTail = new FeedTail();
   private nextFeed = -1;
   private waitingTotal = -1;
   private waitingWritten = -1;
   private readonly resets: (() => void)[] = [];
+  private readonly objectListeners: (() => void)[] = [];
+  private readonly purgeListeners: (() => void)[] = [];
+  private readonly riders: (() => void)[] = [];
   private readonly youngEntries = new Young();
   private isYoungLoaded = false;
   private isFolded = false;
@@ -69,6 +75,29 @@ export class State {
     this.resets.push(forget);
   }
 
+  /** Called when a provisioned object changed. */
+  onObjects(forget: () => void): void {
+    this.objectListeners.push(forget);
+  }
+
+  objectsChanged(): void {
+    for (const forget of this.objectListeners) forget();
+  }
+
+  /** Called when rows of `receipts` were purged. */
+  onReceiptsPurged(forget: () => void): void {
+    this.purgeListeners.push(forget);
+  }
+
+  receiptsPurged(): void {
+    for (const forget of this.purgeListeners) forget();
+  }
+
+  /** Called at the end of every transaction, within it: what is not urgent is written with what is. */
+  onTransaction(ride: () => void): void {
+    this.riders.push(ride);
+  }
+
   private reset(kind: 'rolled back' | 'reopened'): void {
     // What a failed sync really left on the disk is known only by reading it again.
     if (kind === 'reopened') this.isYoungLoaded = false;
@@ -79,6 +108,7 @@ export class State {
     this.requests.reset();
     this.threads.clear();
     this.feedRows.length = 0;
+    this.feedTail.clear();
     this.nextFeed = -1;
     this.waitingTotal = -1;
   }
@@ -136,6 +166,7 @@ export class State {
       this.setMeta('waiting', this.waitingTotal);
       this.waitingWritten = this.waitingTotal;
     }
+    for (const ride of this.riders) ride();
   }
 
   meta(name: string): string | number | null {
@@ -169,21 +200,21 @@ export class State {
     kind: FeedKind,
     row: { request?: number; user?: UserKey; n?: number; device?: number | null; at: number; detail?: string },
   ): number {
+    const { request = null, user = null, n = null, device = null, at, detail = null } = row;
+    const seq = this.lastFeed() + 1;
+    const number = FEED_KINDS.indexOf(kind);
+    this.feedRows.push(seq, number, request, user, n, device, at, detail);
+    this.feedTail.add({ seq, kind: number, request, user, n, device, at, detail });
+    this.nextFeed = seq + 1;
+    return seq;
+  }
+
+  /** The newest number of the feed, or the one it begins after. */
+  lastFeed(): number {
     if (this.nextFeed < 0) {
       const last = this.db.get('SELECT max(seq) AS last FROM feed')?.['last'] ?? null;
       this.nextFeed = Math.max(Number(last ?? 0), Number(this.meta('feed_done') ?? 0)) + 1;
     }
-    this.feedRows.push(
-      this.nextFeed,
-      FEED_KINDS.indexOf(kind),
-      row.request ?? null,
-      row.user ?? null,
-      row.n ?? null,
-      row.device ?? null,
-      row.at,
-      row.detail ?? null,
-    );
-    this.nextFeed += 1;
     return this.nextFeed - 1;
   }
 

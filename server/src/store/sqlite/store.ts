@@ -8,6 +8,7 @@ import type {
   OwedQuery,
   Page,
   Random,
+  ReceiptClaim,
   ReceiptFilter,
   ReceiptRecord,
   ReceiptSettlement,
@@ -204,7 +205,7 @@ export class SqliteStore implements Store {
     });
   }
 
-  claimReceipts(options: { limit: number; leaseMs: number; now: number }): Promise<readonly ReceiptWork[]> {
+  claimReceipts(options: ReceiptClaim): Promise<readonly ReceiptWork[]> {
     return this.run(() => this.receipts.claim(options));
   }
 
