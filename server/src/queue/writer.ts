@@ -18,6 +18,7 @@ import type {
   WriteResult,
 } from '../core/ports.ts';
 import { FairQueue } from '../lib/fair-queue.ts';
+import { Fifo } from '../lib/fifo.ts';
 
 export interface WriterLimits {
   /** Destinations of one commit: a larger one would hold the event loop, and with it every keep-alive, too long. */
@@ -66,9 +67,9 @@ export class GroupWriter implements Writer {
   private readonly observer: Observer;
   private readonly limits: WriterLimits;
   private readonly accepts = new FairQueue<Waiting<AcceptUnit, AcceptResult>>();
-  private opens: Waiting<SessionOpen, SessionOpened>[] = [];
-  private settlements: Waiting<Settlement, SettleResult>[] = [];
-  private closes: Waiting<SessionClose, void>[] = [];
+  private readonly opens = new Fifo<Waiting<SessionOpen, SessionOpened>>();
+  private readonly settlements = new Fifo<Waiting<Settlement, SettleResult>>();
+  private readonly closes = new Fifo<Waiting<SessionClose, void>>();
   private isScheduled = false;
   private isWriting = false;
   private idle: (() => void)[] = [];
@@ -83,7 +84,7 @@ export class GroupWriter implements Writer {
 
   /** What waits for a commit. */
   get depth(): number {
-    return this.accepts.size + this.opens.length + this.settlements.length + this.closes.length;
+    return this.accepts.size + this.opens.size + this.settlements.size + this.closes.size;
   }
 
   accept(unit: AcceptUnit): Promise<AcceptResult> {
@@ -106,9 +107,9 @@ export class GroupWriter implements Writer {
     return this.enqueue(this.closes, session);
   }
 
-  private enqueue<Item, Result>(queue: Waiting<Item, Result>[], item: Item): Promise<Result> {
+  private enqueue<Item, Result>(queue: Fifo<Waiting<Item, Result>>, item: Item): Promise<Result> {
     const promise = new Promise<Result>((resolve, reject) => {
-      if (queue.length >= this.limits.itemsMax) return reject(tooMuch('device events'));
+      if (queue.size >= this.limits.itemsMax) return reject(tooMuch('device events'));
       queue.push({ item, resolve, reject });
       return this.schedule();
     });
@@ -155,11 +156,11 @@ export class GroupWriter implements Writer {
       accepts.push(next);
       destinations += next.item.destinations.length;
     }
-    const settlements = take(this.settlements, commitItemsMax);
+    const settlements = this.settlements.take(commitItemsMax);
     // How far a device got is told by its close and asked for by its next open: never before what it acknowledged.
-    const isSettled = this.settlements.length === 0;
-    const closes = isSettled ? take(this.closes, commitItemsMax) : [];
-    const opens = isSettled && this.closes.length === 0 ? take(this.opens, commitItemsMax) : [];
+    const isSettled = this.settlements.size === 0;
+    const closes = isSettled ? this.closes.take(commitItemsMax) : [];
+    const opens = isSettled && this.closes.size === 0 ? this.opens.take(commitItemsMax) : [];
     return { accepts, opens, settlements, closes };
   }
 
@@ -218,10 +219,6 @@ export class GroupWriter implements Writer {
     if (group.accepts.some((one) => one.item.expiry < soon)) this.bus.publish('timers');
     return deliveries;
   }
-}
-
-function take<Item>(queue: Item[], count: number): Item[] {
-  return queue.splice(0, count);
 }
 
 function batchOf(group: Group): WriteBatch {
