@@ -7,7 +7,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { uuidv7 } from 'uuidv7';
 import { STATE, stateName } from '../core/delivery-state.ts';
 import type { App, Thread } from '../core/model.ts';
-import type { ThreadMessage } from '../core/ports.ts';
+import type { ThreadMessage } from '../core/delivery-status.ts';
 import type { HttpDeps } from './deps.ts';
 import { httpLimits } from './limits.ts';
 import { findHolder, readJson } from './service-auth.ts';

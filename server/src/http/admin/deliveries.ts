@@ -1,7 +1,8 @@
 /** What became of messages: the timeline, the receipts, the endpoints that said 410. */
 import { stateName } from '../../core/delivery-state.ts';
 import type { DisabledEndpoint, Service } from '../../core/model.ts';
-import type { ReceiptFilter, ReceiptRecord, RequestStatus } from '../../core/ports.ts';
+import type { RequestStatus } from '../../core/delivery-status.ts';
+import type { ReceiptFilter, ReceiptRecord } from '../../core/ports.ts';
 import { timeText } from './checks.ts';
 import { findOwned, listScope, noteChange, notFound, nothing, ok, pageOf } from './context.ts';
 import type { AdminDeps, Call, Routes } from './context.ts';

@@ -1,13 +1,7 @@
 import { STATE } from '../../core/delivery-state.ts';
 import type { StateNumber } from '../../core/delivery-state.ts';
-import type {
-  DeliveryStatus,
-  DeliveryStep,
-  LogEntry,
-  ReceiptAttempt,
-  RecallResult,
-  RequestStatus,
-} from '../../core/ports.ts';
+import type { DeliveryStatus, DeliveryStep, RecallResult, RequestStatus } from '../../core/delivery-status.ts';
+import type { LogEntry, ReceiptAttempt } from '../../core/ports.ts';
 import { splitTransid, transidOf } from '../../core/transid.ts';
 import type { Row } from './connection.ts';
 import type { FeedReader } from './feed.ts';

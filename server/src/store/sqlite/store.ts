@@ -1,4 +1,5 @@
 import type { ObjectKind, Objects as ObjectTypes, Profile, Thread } from '../../core/model.ts';
+import type { RecallResult, RequestStatus, ThreadMessage } from '../../core/delivery-status.ts';
 import type {
   AcceptResult,
   Clock,
@@ -13,14 +14,11 @@ import type {
   ReceiptRecord,
   ReceiptSettlement,
   ReceiptWork,
-  RecallResult,
-  RequestStatus,
   SessionOpened,
   SettleResult,
   Store,
   StoreCounts,
   StoredObject,
-  ThreadMessage,
   ThreadPatch,
   UserKey,
   WriteBatch,

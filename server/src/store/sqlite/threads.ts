@@ -1,6 +1,7 @@
 import { uuidv7 } from 'uuidv7';
 import type { Thread, ThreadType } from '../../core/model.ts';
-import type { LogEntry, ThreadMessage, ThreadPatch, UserKey } from '../../core/ports.ts';
+import type { ThreadMessage } from '../../core/delivery-status.ts';
+import type { LogEntry, ThreadPatch, UserKey } from '../../core/ports.ts';
 import { transidOf } from '../../core/transid.ts';
 import type { StateNumber } from '../../core/delivery-state.ts';
 import { Lru } from '../../lib/lru.ts';
