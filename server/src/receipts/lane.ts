@@ -45,7 +45,7 @@ export class Lane<Item> {
    * answered yet gets the benefit of the doubt for that long.
    */
   worthWaiting(now: number): boolean {
-    if (this.averageMs === null) return this.inFlight > 0 && now - this.silentSince <= this.limits.drainMs;
+    if (this.averageMs === null) return this.inFlight > 0 && now - this.silentSince <= this.limits.doubtMs;
     return this.quick && this.waiting.length * this.intervalMs() <= this.limits.drainMs;
   }
 
@@ -63,7 +63,13 @@ export class Lane<Item> {
     const { limits } = this;
     if (this.troubled || (!this.quick && !plenty)) return limits.troubledWaitingMax;
     // A claim that was under way when the queue filled up still finds its place.
-    return limits.originWaitingMax + (this.worthWaiting(now) ? limits.claimMax : 0);
+    if (this.worthWaiting(now)) return this.fullFrom + limits.claimMax;
+    return plenty ? this.fullFrom : limits.slowWaitingMax;
+  }
+
+  /** So many waiting are enough to keep the origin busy. */
+  get fullFrom(): number {
+    return this.quick ? this.limits.quickWaitingMax : this.limits.slowWaitingMax;
   }
 
   /** A try begins. `now`: wall ms, as everywhere here. */

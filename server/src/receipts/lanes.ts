@@ -55,7 +55,7 @@ export class Lanes<Item> {
       return;
     }
     lane.waiting.push(item);
-    if (lane.waiting.length >= limits.originWaitingMax && lane.worthWaiting(now)) this.full.add(lane);
+    if (lane.waiting.length >= lane.fullFrom && lane.worthWaiting(now)) this.full.add(lane);
     this.pump(lane);
   }
 
@@ -126,8 +126,7 @@ export class Lanes<Item> {
 
   private noteRoom(lane: Lane<Item>): void {
     if (!this.full.has(lane)) return;
-    const { limits, clock } = this.options;
-    if (lane.worthWaiting(clock.now()) && lane.waiting.length > limits.originWaitingMax / 2) return;
+    if (lane.worthWaiting(this.options.clock.now()) && lane.waiting.length > lane.fullFrom / 2) return;
     this.full.delete(lane);
     if (!this.congested) this.options.onRoom();
   }

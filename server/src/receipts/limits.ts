@@ -8,16 +8,18 @@ export const receiptLimits = {
   heldMax: 4_096,
   /** Of these, how many may wait for origins that have not lately answered quickly: the rest is kept for those that do. */
   slowHeldMax: 3_072,
-  /** Waiting in memory for one origin that answers quickly, or for any while memory is plenty … */
-  originWaitingMax: 256,
-  /** … and for others when it is not, or for one in trouble. */
+  /** Waiting in memory for one origin that answers quickly, … */
+  quickWaitingMax: 512,
+  /** … for one that does not, or is new, while memory is plenty … */
+  slowWaitingMax: 256,
+  /** … and when it is not, or for one in trouble. */
   troubledWaitingMax: 1,
   /** Up to here memory is plenty. */
-  plentyHeldMax: 1_024,
+  plentyHeldMax: 2_048,
   /** Receipts of one message, or inbound events of one user, waiting in memory behind each other. */
   chainMax: 16,
   /** Tries under way at one origin. */
-  originInFlightMax: 16,
+  originInFlightMax: 64,
   /** Tries under way in all … */
   inFlightMax: 2_048,
   /** … and at origins not known to be quick, so that those which answer always find room. */
@@ -26,8 +28,13 @@ export const receiptLimits = {
   originsMax: 8_192,
   /** An answer within this time makes an origin quick. */
   quickAnswerMs: 2_000,
-  /** A queue that is worked off in this time is waited for, with no claims meanwhile; a longer one goes back to the store. */
-  drainMs: 250,
+  /**
+   * A queue that its origin works off in this time is waited for, with no claims meanwhile; a longer one goes back to the
+   * store, which costs about as much as sending it.
+   */
+  drainMs: 1_000,
+  /** So long the queue of a new origin is waited for, until it first answers. */
+  doubtMs: 250,
   /** Asked of the store at once. */
   claimMax: 256,
   /** How long a claim is ours: a waiting time and a try, and time to write the outcome. */

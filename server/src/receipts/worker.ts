@@ -160,7 +160,7 @@ export class ReceiptWorker {
       this.retryAt = this.options.clock.monotonic() + Math.min(backOffMaxMs, backOffMs * 2 ** (this.failures - 1));
     }
     this.turning = null;
-    if (this.lanes.congested) waitMs = Math.min(waitMs, this.limits.drainMs);
+    if (this.lanes.congested) waitMs = Math.min(waitMs, this.limits.doubtMs);
     if (this.settler.size > 0) waitMs = Math.min(waitMs, this.limits.gatherMs);
     if (this.wokenMeanwhile) waitMs = 0;
     this.wokenMeanwhile = false;

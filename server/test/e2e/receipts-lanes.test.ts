@@ -69,7 +69,7 @@ it('comes back to an endpoint that hung, and then tells it everything', { timeou
   expect(records.every((record) => record.state === 'done')).toBe(true);
 });
 
-it('gives an endpoint that answers quickly up to sixteen tries at once, and never more', async () => {
+it('gives an endpoint that answers quickly up to sixty-four tries at once, and never more', async () => {
   const sink = await openSink();
   const open: ServerResponse[] = [];
   let most = 0;
@@ -79,19 +79,19 @@ it('gives an endpoint that answers quickly up to sixteen tries at once, and neve
   sink.answer = (_arrival, response) => {
     open.push(response);
     most = Math.max(most, open.length);
-    // Answered once there are sixteen, or none came for a while of turns.
-    let turns = 50;
+    // Answered once there are sixty-four, or none came for a while of turns.
+    let turns = 500;
     const turn = (): void => {
       turns -= 1;
-      if (open.length >= 16 || turns === 0) answerAll();
+      if (open.length >= 64 || turns === 0) answerAll();
       else setImmediate(turn);
     };
     turn();
   };
   const world = await openWorld({ service: { notifyUrl: sink.url() } });
-  await Promise.all(Array.from({ length: 400 }, () => world.accept()));
-  await sink.got(400);
-  expect(most).toBe(16);
+  await Promise.all(Array.from({ length: 800 }, () => world.accept()));
+  await sink.got(800);
+  expect(most).toBe(64);
 });
 
 it('works off a burst for one endpoint without sending anything twice', { timeout: 60_000 }, async () => {

@@ -160,7 +160,7 @@ export class Accept {
       priority: unit.priority,
       content: unit.content,
     };
-    this.state.requests.remember(content);
+    this.state.requests.remember(content, unit.notifyUrl);
     return content;
   }
 
