@@ -123,14 +123,18 @@ function interactionMember(facts: ReceiptFacts): Pick<DeliveryInfo, 'interaction
   return { interaction: { Button_Pressed: button, MessageRef: pushref, pushref } };
 }
 
+/** The latest time made into text: much happens in one millisecond, as a request's time is that of all its receipts. */
+let latest = { at: Number.NaN, text: '' };
+
 /** RFC 3339 in UTC with milliseconds. */
 function timeText(at: number): string {
-  return new Date(at).toISOString();
+  if (latest.at !== at) latest = { at, text: new Date(at).toISOString() };
+  return latest.text;
 }
 
 /** The bytes that are posted, signed and, on a retry, built again alike: JSON in UTF-8. */
 export function encodeBody(body: Receipt | InboundEvent): Uint8Array {
-  return new TextEncoder().encode(JSON.stringify(body));
+  return Buffer.from(JSON.stringify(body));
 }
 
 interface InboundFactsCommon {

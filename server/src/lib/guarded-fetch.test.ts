@@ -441,6 +441,39 @@ describe('bounds and life cycle', () => {
     expect(result).toMatchObject({ ok: false, reason: 'protocol' });
   });
 
+  it('renews the connections of an origin after five minutes, and lets what is under way there end', async () => {
+    const ports: (number | undefined)[] = [];
+    const held: (() => void)[] = [];
+    const started = Promise.withResolvers<void>();
+    const url = await serveHttp((request, response) => {
+      ports.push(request.socket.remotePort);
+      if (request.url !== '/held') return void response.end();
+      held.push(() => response.end());
+      started.resolve();
+    });
+    let now = 0;
+    const fetch = client({ allowList: LOOPBACK, connectionsPerOriginMax: 1, monotonic: () => now });
+    await fetch.send(post(url));
+    now += 300_000;
+    const under = fetch.send(post(`${url}/held`));
+    await started.promise;
+    now += 1;
+    expect(await fetch.send(post(url))).toMatchObject({ ok: true });
+    expect(await fetch.send(post(url))).toMatchObject({ ok: true });
+    held[0]?.();
+    expect(await under).toMatchObject({ ok: true });
+    expect(new Set(ports.slice(0, 2)).size).toBe(1);
+    expect(new Set(ports.slice(2)).size).toBe(1);
+    expect(new Set(ports).size).toBe(2);
+    // One that is never answered keeps the old connections until the client is closed.
+    const hung = fetch.send(post(`${url}/held`));
+    await vi.waitUntil(() => held.length === 2);
+    now += 300_001;
+    expect(await fetch.send(post(url))).toMatchObject({ ok: true });
+    await fetch.close();
+    expect(await hung).toMatchObject({ ok: false, reason: 'closed' });
+  });
+
   it('opens no more connections to an origin than allowed', async () => {
     let open = 0;
     let openMost = 0;

@@ -81,8 +81,8 @@ export interface GuardedFetch {
 
 /** Header block of an answer; longer: `protocol`. */
 const HEADER_BYTES_MAX = 16_384;
-/** An origin's connection is renewed so often, so that a moved name is noticed. */
-const CONNECTION_AGE_MAX_MS = 300_000;
+/** An origin's connections are renewed so often, so that a moved name is noticed. */
+const POOL_AGE_MAX_MS = 300_000;
 /** How long a server's keep-alive hint can make us hold an unused connection. */
 const IDLE_HINT_MAX_MS = 60_000;
 /** Small chunks are joined so that a body dripped byte by byte costs bytes and not objects. */
@@ -91,6 +91,7 @@ const EMPTY_BODY = Buffer.alloc(0);
 
 interface Origin {
   readonly pool: Pool;
+  readonly madeAt: number;
   /** Requests the pool still holds, abandoned ones too. */
   inFlight: number;
 }
@@ -179,6 +180,8 @@ function createOrigins(
   guard: Pick<ConnectPolicy, 'filter' | 'signal'>,
 ): { has(url: URL): boolean; get(url: URL): Origin | null; close(): Promise<void> } {
   const byOrigin = new Map<string, Origin>();
+  const retiring = new Set<Pool>();
+  const monotonic = options.monotonic ?? (() => performance.now());
   const originsMax = options.originsMax ?? 1_024;
   const policy: ConnectPolicy = {
     ...guard,
@@ -202,15 +205,26 @@ function createOrigins(
     const known = byOrigin.get(url.origin);
     if (known !== undefined) byOrigin.delete(url.origin);
     else if (!makeRoom()) return null;
-    const origin = known ?? { pool: createPool(url, policy, options), inFlight: 0 };
+    const now = monotonic();
+    const isOld = known !== undefined && now - known.madeAt > POOL_AGE_MAX_MS;
+    if (isOld) void retire(known.pool);
+    const origin =
+      known === undefined || isOld ? { pool: createPool(url, policy, options), madeAt: now, inFlight: 0 } : known;
     byOrigin.set(url.origin, origin);
     return origin;
   }
 
+  /** What is under way there ends by itself, at the latest at its deadline. */
+  async function retire(pool: Pool): Promise<void> {
+    retiring.add(pool);
+    await pool.close();
+    retiring.delete(pool);
+  }
+
   async function close(): Promise<void> {
-    const pools = [...byOrigin.values()].map((origin) => origin.pool.destroy());
+    const pools = [...retiring, ...Array.from(byOrigin.values(), (origin) => origin.pool)];
     byOrigin.clear();
-    await Promise.all(pools);
+    await Promise.all(pools.map((pool) => pool.destroy()));
   }
 
   return { has: (url) => byOrigin.has(url.origin), get, close };
@@ -228,7 +242,6 @@ function createPool(url: URL, policy: ConnectPolicy, options: GuardedFetchOption
     maxHeaderSize: HEADER_BYTES_MAX,
     keepAliveTimeout: idleTimeoutMs,
     keepAliveMaxTimeout: Math.max(idleTimeoutMs, IDLE_HINT_MAX_MS),
-    clientTtl: CONNECTION_AGE_MAX_MS,
     connect: (_options, callback) => {
       void connectInto(callback, openConnection(target, policy));
     },

@@ -3,11 +3,12 @@ import type { Thread } from '../core/model.ts';
 import { encodeBody } from '../core/receipt.ts';
 import { nextTry } from '../core/receipt-schedule.ts';
 import type { NextTry, TryResult } from '../core/receipt-schedule.ts';
-import { readReceiptSecret, receiptHeaders } from '../core/signature.ts';
+import { receiptHeaders } from '../core/signature.ts';
 import type { GuardedFetch, GuardedResult } from '../lib/guarded-fetch.ts';
 import { bodyOf } from './body.ts';
 import type { Pace } from './lane.ts';
 import type { ReceiptLimits } from './limits.ts';
+import type { ServiceKeys } from './service-keys.ts';
 import type { Target } from './route.ts';
 
 export interface AttemptDeps {
@@ -16,6 +17,7 @@ export interface AttemptDeps {
   readonly clock: Clock;
   readonly random: Random;
   readonly limits: ReceiptLimits;
+  readonly keys: ServiceKeys;
   /** Ends the tries under way at a shutdown. */
   readonly signal: AbortSignal;
 }
@@ -27,9 +29,9 @@ export type Tried =
 
 /** One try of a receipt: built, signed with the time of this try, sent, judged. Rejects where the store does. */
 export async function tryReceipt(work: ReceiptWork, target: Target, deps: AttemptDeps): Promise<Tried> {
-  const thread = await threadOf(work, deps);
-  const headers = { secrets: target.service.receiptSecrets.filter((secret) => readReceiptSecret(secret) !== null) };
-  if (headers.secrets.length === 0) {
+  const thread = work.kind === 'postback' ? await threadOf(work, deps) : null;
+  const keys = deps.keys.of(target.service);
+  if (keys === null) {
     const error = 'the service has no usable receipt secret: rotate it to make one';
     return judge(work, { status: null, error, ms: 0, result: { kind: 'unanswered', permanent: false } }, deps);
   }
@@ -38,7 +40,7 @@ export async function tryReceipt(work: ReceiptWork, target: Target, deps: Attemp
   const result = await deps.fetch.send({
     url: target.url,
     method: 'POST',
-    headers: { ...receiptHeaders({ id: work.id, timestampSeconds, body, ...headers }), 'user-agent': 'Carillon' },
+    headers: { ...receiptHeaders({ id: work.id, timestampSeconds, body, keys }), 'user-agent': 'Carillon' },
     body,
     deadlineMs: deps.limits.tryMs,
     answerBytesMax: deps.limits.answerBytesMax,
@@ -51,8 +53,8 @@ export async function tryReceipt(work: ReceiptWork, target: Target, deps: Attemp
 }
 
 async function threadOf(work: ReceiptWork, deps: AttemptDeps): Promise<Thread | null> {
-  const threadId = work.kind === 'postback' ? (work.facts?.threadId ?? null) : null;
-  return threadId === null || work.facts === null ? null : deps.store.getThread(work.facts.appId, threadId);
+  const { facts } = work;
+  return facts === null || facts.threadId === null ? null : deps.store.getThread(facts.appId, facts.threadId);
 }
 
 interface Outcome {

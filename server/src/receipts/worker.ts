@@ -16,6 +16,7 @@ import { receiptLimits } from './limits.ts';
 import type { ReceiptLimits } from './limits.ts';
 import { routeOf } from './route.ts';
 import type { Route, Target } from './route.ts';
+import { ServiceKeys } from './service-keys.ts';
 import { Settler } from './settler.ts';
 import type { Verdict } from './settler.ts';
 
@@ -82,7 +83,7 @@ export class ReceiptWorker {
     this.limits = limits;
     this.endpoints = new Endpoints({ ...options, limits });
     this.settler = new Settler({ ...options, limits, release: (task) => this.tasks.delete(task.work.id) });
-    this.attempts = { ...options, limits, signal: this.aborting.signal };
+    this.attempts = { ...options, limits, keys: new ServiceKeys(), signal: this.aborting.signal };
     // One listener per try under way, and no leak.
     setMaxListeners(0, this.aborting.signal);
     this.lanes = new Lanes<Task>({
@@ -256,7 +257,8 @@ export class ReceiptWorker {
       this.options.observer.receiptSkipped({ serviceId, reason: route.reason, count: 1 });
       this.conclude(task, { kind: 'done', attempt: null });
     } else {
-      if (route.reason === 'disabled') this.options.observer.receiptSkipped({ serviceId, reason: 'disabled', count: 1 });
+      if (route.reason === 'disabled')
+        this.options.observer.receiptSkipped({ serviceId, reason: 'disabled', count: 1 });
       const attempt = { at: this.options.clock.now(), status: null, error: route.message, ms: 0 };
       if (route.reason === 'bad-url') this.tell(task, { result: 'dead', ...attempt });
       this.conclude(task, { kind: 'dead', attempt, disables: null });

@@ -77,11 +77,12 @@ export class Settle {
     const { device, sentAt, at } = settlement;
     if (isLate) {
       this.state.young.change(young, { state: STATE.expired, device: null, sent: sentAt, at });
-      this.state.feed('expired', { user, n, at });
+      this.state.feed('expired', { request, user, n, at });
       return STALE;
     }
     this.state.young.change(young, { state: STATE.delivered, device, sent: sentAt, at });
-    this.state.feed('delivered', { user, n, device, at, ...(sentAt === null ? {} : { detail: String(sentAt) }) });
+    const detail = sentAt === null ? {} : { detail: String(sentAt) };
+    this.state.feed('delivered', { request, user, n, device, at, ...detail });
     return DONE;
   }
 
@@ -98,13 +99,14 @@ export class Settle {
     );
     if (row === undefined) return this.deliveredAgain(settlement, owner, n);
     this.state.countWaiting(owner, -1);
-    if (this.state.requests.content(Number(row['request'])).expiry <= settlement.at) {
+    const request = Number(row['request']);
+    if (this.state.requests.content(request).expiry <= settlement.at) {
       // Expiry came first, though nobody had noticed yet.
       this.state.db.run('UPDATE log SET state = 5 WHERE user = ? AND n = ?', owner, n);
-      this.state.feed('expired', { user: owner, n, at: settlement.at });
+      this.state.feed('expired', { request, user: owner, n, at: settlement.at });
       return STALE;
     }
-    this.state.feed('delivered', { user: owner, n, device: settlement.device, at: settlement.at });
+    this.state.feed('delivered', { request, user: owner, n, device: settlement.device, at: settlement.at });
     return DONE;
   }
 

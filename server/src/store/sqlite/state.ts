@@ -195,7 +195,10 @@ export class State {
     this.users.countWaiting(user, change);
   }
 
-  /** Appends to the feed, whose numbers are the order of receipts; returns the number. */
+  /**
+   * Appends to the feed, whose numbers are the order of receipts; returns the number. `request` of what happened to a
+   * message (user and n) spares looking it up again.
+   */
   feed(
     kind: FeedKind,
     row: { request?: number; user?: UserKey; n?: number; device?: number | null; at: number; detail?: string },
