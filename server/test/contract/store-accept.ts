@@ -15,6 +15,9 @@ export function storeAcceptSuite(makeStore: MakeStore): void {
   describe('accept: what fails at once', () => {
     failureCases(makeStore);
   });
+  describe('accept: many at once', () => {
+    manyCases(makeStore);
+  });
   describe('accept: bounds', () => {
     boundCases(makeStore);
   });
@@ -214,6 +217,33 @@ function failureCases(makeStore: MakeStore): void {
     }
     expect((await f.send('ann', { expiry: f.clock.now() + 1 })).n).toBe(1);
   });
+}
+
+function manyCases(makeStore: MakeStore): void {
+  const fixture = useStore(makeStore, { durable: true });
+
+  for (const kind of ['own thread', 'thread by id'] as const) {
+    it(`treats many users that were not in memory as it would one by one: ${kind}`, async () => {
+      const f = fixture();
+      const { appId, serviceId } = f.tenant;
+      const shared = { id: 'shared-1', appId, serviceId, title: 'All', category: null, externalid: null, extras: {} };
+      await f.store.createThread({ ...shared, type: 'Announcement', status: 'Active' }, f.clock.now());
+      const thread = kind === 'own thread' ? { type: 'Conversation' as const, title: 'Orders' } : { id: 'shared-1' };
+      const old = Array.from({ length: 100 }, (_, index) => `old ${index}`);
+      const first = await f.accepted({ thread, destinations: old.map((name) => destinationOf(userid(name))) });
+      await f.reopen();
+      const names = [...old.toReversed(), ...Array.from({ length: 40 }, (_, index) => `new ${index}`), 'old 7'];
+      const second = await f.accepted({ thread, destinations: names.map((name) => destinationOf(customerid(name))) });
+      expect(second.map((entry) => entry.n)).toEqual([...old.map(() => 2), ...Array.from({ length: 40 }, () => 1), 3]);
+      const before = new Map(first.map((entry) => [entry.user, entry.message!.thread.id]));
+      for (const entry of second.slice(0, 100)) expect(entry.message!.thread.id).toBe(before.get(entry.user));
+      expect(new Set(second.map((entry) => entry.user)).size).toBe(140);
+      for (const entry of [second[0]!, second[120]!]) {
+        const { total } = await f.store.listThreads({ appId, user: entry.user, start: 0, limit: 10 });
+        expect(total).toBe(1);
+      }
+    });
+  }
 }
 
 function boundCases(makeStore: MakeStore): void {

@@ -1,6 +1,7 @@
 import { STATE } from '../../core/delivery-state.ts';
 import { newSlug } from '../../core/links.ts';
 import type { AcceptResult, AcceptUnit, LogEntry, RequestContent, ThreadChoice, UserKey } from '../../core/ports.ts';
+import { Prefetch } from './prefetch.ts';
 import { encodeMembers } from './requests.ts';
 import type { Member } from './requests.ts';
 import type { State, ThreadRef } from './state.ts';
@@ -56,10 +57,12 @@ interface Target {
 export class Accept {
   private readonly state: State;
   private readonly threads: Threads;
+  private readonly prefetch: Prefetch;
 
   constructor(state: State, threads: Threads) {
     this.state = state;
     this.threads = threads;
+    this.prefetch = new Prefetch(state, threads);
   }
 
   accept(unit: AcceptUnit, rows: AcceptRows): AcceptResult {
@@ -120,6 +123,7 @@ export class Accept {
   /** The users there are already, by identifier in order. */
   private findUsers(unit: AcceptUnit): (UserState | null)[] {
     const found: (UserState | null)[] = [];
+    this.prefetch.users(unit);
     for (const { identifiers } of unit.destinations) {
       for (const identifier of identifiers) found.push(this.state.users.find(unit.appId, identifier));
     }

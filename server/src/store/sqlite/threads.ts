@@ -63,6 +63,11 @@ export class Threads {
     user.threads = { generation: this.generation, linked: thread.key, own: null };
   }
 
+  /** What another statement read of a user's threads. */
+  learn(user: UserState, read: { linked: number; own: ThreadRef | null }): void {
+    user.threads = { generation: this.generation, ...read };
+  }
+
   isLinked(user: UserKey, thread: number): boolean {
     const row = this.state.db.get('SELECT 1 AS yes FROM user_threads WHERE thread = ? AND user = ?', thread, user);
     return row !== undefined;
@@ -245,7 +250,8 @@ export class Threads {
   }
 }
 
-function ownKey(type: ThreadType, title: string): string {
+/** The name of a user's own open thread in `user_threads`. */
+export function ownKey(type: ThreadType, title: string): string {
   return `${type === 'Conversation' ? 'C' : 'A'}:${title}`;
 }
 

@@ -1,6 +1,6 @@
 import type { Identifier, UserKey } from '../../core/ports.ts';
 import { Lru } from '../../lib/lru.ts';
-import type { Connection } from './connection.ts';
+import type { Connection, Row } from './connection.ts';
 import type { ThreadRef } from './state.ts';
 
 /** Users kept in memory, about 200 bytes each. */
@@ -112,7 +112,20 @@ export class UserIndex {
     this.identifierCount += 1;
   }
 
-  private column(app: string, type: Identifier['type']): keyof typeof FIND {
+  isKnown(app: string, column: IdentifierColumn, value: string): boolean {
+    return this.known(column, app).has(value);
+  }
+
+  /** A user read by another statement: `id`, `value` of the column, `head`. */
+  learn(app: string, column: IdentifierColumn, row: Row): UserState {
+    const state = this.byKey(Number(row['id']), app);
+    if (state.head < 0) state.head = Math.max(Number(row['head']), this.youngLast(state.id));
+    this.remember(column, String(row['value']), state);
+    return state;
+  }
+
+  /** Where an identifier of this type is looked for: a customerid of a `same` app is the userid. */
+  column(app: string, type: Identifier['type']): IdentifierColumn {
     if (type === 'customerid' && this.mode(app) === 'same') return 'userid';
     return type;
   }
@@ -171,6 +184,8 @@ export class UserIndex {
     if (state !== undefined && state.waiting >= 0) state.waiting += change;
   }
 }
+
+export type IdentifierColumn = keyof typeof FIND;
 
 const FIND = {
   userid: 'SELECT id FROM users WHERE app = ? AND userid = ?',
