@@ -1,6 +1,7 @@
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Thread } from './model.ts';
-import { buildInboundEvent, buildReceipt, encodeBody } from './receipt.ts';
+import { buildInboundEvent, buildReceipt, encodeBody, encodeReceipt } from './receipt.ts';
 import type { InboundFacts, ReceiptFacts } from './receipt.ts';
 
 const AT = Date.parse('2024-02-12T05:38:48.519Z');
@@ -48,6 +49,50 @@ function text(value: unknown): string {
 }
 
 describe('receipts', () => {
+  it('are written as they are built, byte by byte', () => {
+    const anyText = fc.oneof(fc.string({ unit: 'binary' }), fc.constant('\ud800'));
+    const anyFacts = fc.record<ReceiptFacts>(
+      {
+        state: fc.constantFrom('Submitted', 'Delivered', 'Read', 'Clicked', 'Failed'),
+        code: fc.constantFrom('', '7105', '7301', '"'),
+        description: fc.option(anyText),
+        channelWord: anyText,
+        destination: anyText,
+        destinationType: anyText,
+        deviceId: fc.oneof(fc.constant(''), anyText),
+        transid: anyText,
+        callbackData: anyText,
+        correlationid: anyText,
+        at: fc.integer({ min: 0, max: 4e12 }),
+        interaction: fc.record({ button: anyText, pushref: anyText }),
+        interactiveData: fc.record({ identifier: anyText, title: anyText, url: anyText }),
+      },
+      {
+        requiredKeys: [
+          'state',
+          'code',
+          'description',
+          'channelWord',
+          'destination',
+          'destinationType',
+          'deviceId',
+          'transid',
+          'callbackData',
+          'correlationid',
+          'at',
+        ],
+      },
+    );
+    fc.assert(
+      fc.property(anyFacts, (some) => {
+        expect(Buffer.from(encodeReceipt(some)).toString()).toBe(
+          Buffer.from(encodeBody(buildReceipt(some))).toString(),
+        );
+      }),
+      { numRuns: 300 },
+    );
+  });
+
   it('Submitted names no device', () => {
     expect(text(buildReceipt(facts({ state: 'Submitted', deviceId: '' })))).toBe(
       text({ deliveryInfoNotification: { deliveryInfo: info('7501', 'Submitted'), ...IDS } }),

@@ -137,6 +137,25 @@ export function encodeBody(body: Receipt | InboundEvent): Uint8Array {
   return Buffer.from(JSON.stringify(body));
 }
 
+const quote = (text: string): string => JSON.stringify(text);
+
+/** The bytes of {@link buildReceipt}. Those of the many, which tell a state and no more, are written without the objects. */
+export function encodeReceipt(facts: ReceiptFacts): Uint8Array {
+  const { state, deviceId } = facts;
+  if (state === 'Clicked' || facts.interaction !== undefined) return encodeBody(buildReceipt(facts));
+  const code = state === 'Failed' ? facts.code : CODES[state];
+  const description = facts.description ?? describe(code)?.description ?? 'Unknown';
+  const device = state === 'Submitted' ? '' : `,"deviceid":${quote(deviceId)}`;
+  return Buffer.from(
+    `{"deliveryInfoNotification":{"deliveryInfo":{"timeStamp":"${timeText(facts.at)}","Description":${quote(description)}` +
+      `,"code":${quote(code)},"deliveryChannel":${quote(facts.channelWord)},"additionalInfo":""` +
+      `,"destination":${quote(facts.destination)},"destinationType":${quote(facts.destinationType)}` +
+      `,"deliveryStatus":"${state}"${state === 'Failed' ? ',"pushId":""' : ''}${device}}` +
+      `,"subtid":"","transid":${quote(facts.transid)},"callbackData":${quote(facts.callbackData)}` +
+      `,"correlationid":${quote(facts.correlationid)}}}`,
+  );
+}
+
 interface InboundFactsCommon {
   readonly appId: string;
   readonly userId: string;

@@ -283,14 +283,12 @@ class Exchange implements Dispatcher.DispatchHandler {
     this.#options = options;
     const { deadlineMs, signal } = options.request;
     this.#deadline = setTimeout(this.#onDeadline, deadlineMs);
-    signal?.addEventListener('abort', this.#onAbort);
+    if (signal !== undefined) exchangesOf(signal).add(this);
   }
 
   readonly #onDeadline = (): void => {
     this.giveUp('timeout', `no complete answer within ${this.#options.request.deadlineMs} ms`);
   };
-
-  readonly #onAbort = (): void => this.giveUp('aborted', 'the request was aborted');
 
   /** Settles as a failure and cuts the connection, or keeps the request from being written where it still waits. */
   giveUp(reason: FetchFailureReason, message: string): void {
@@ -347,9 +345,25 @@ class Exchange implements Dispatcher.DispatchHandler {
     this.#settled = true;
     this.#chunks = [];
     clearTimeout(this.#deadline);
-    this.#options.request.signal?.removeEventListener('abort', this.#onAbort);
+    const { signal } = this.#options.request;
+    if (signal !== undefined) exchangesOf(signal).delete(this);
     this.#options.settled(result);
   }
+}
+
+const exchangesBySignal = new WeakMap<AbortSignal, Set<Exchange>>();
+
+/** One listener for all requests with the same signal: adding one costs a look at all that are there. */
+function exchangesOf(signal: AbortSignal): Set<Exchange> {
+  const known = exchangesBySignal.get(signal);
+  if (known !== undefined) return known;
+  const exchanges = new Set<Exchange>();
+  exchangesBySignal.set(signal, exchanges);
+  const abort = (): void => {
+    for (const exchange of exchanges) exchange.giveUp('aborted', 'the request was aborted');
+  };
+  signal.addEventListener('abort', abort, { once: true });
+  return exchanges;
 }
 
 function describeError(error: Error): { reason: FetchFailureReason; message: string } {

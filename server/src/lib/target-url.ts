@@ -1,9 +1,16 @@
+import { Lru } from './lru.ts';
+
 /** Longest address taken, UTF-16 units. */
 const URL_LENGTH_MAX = 8_192;
+/** The same few addresses are called again and again: so many results are kept, of texts up to this long. */
+const KNOWN_MAX = 2_048;
+const KNOWN_LENGTH_MAX = 512;
+
+const known = new Lru<string, TargetUrlResult>(KNOWN_MAX);
 
 export type TargetUrlResult =
-  | { readonly ok: true; readonly url: URL }
-  | { readonly ok: false; readonly message: string };
+  /** Shared with everybody who asks: not to be changed. */
+  { readonly ok: true; readonly url: Readonly<URL> } | { readonly ok: false; readonly message: string };
 
 /**
  * Reads an address from outside that the server is asked to call: absolute http or https, a host, any port but 0,
@@ -12,6 +19,16 @@ export type TargetUrlResult =
  * The address behind the host is not judged here but where the connection is made (contract §3).
  */
 export function parseTargetUrl(text: string): TargetUrlResult {
+  if (text.length > KNOWN_LENGTH_MAX) return parse(text);
+  let result = known.get(text);
+  if (result === undefined) {
+    result = parse(text);
+    known.set(text, result);
+  }
+  return result;
+}
+
+function parse(text: string): TargetUrlResult {
   if (text.length > URL_LENGTH_MAX) return refused(`the URL is longer than ${URL_LENGTH_MAX} characters`);
   if (!/^https?:\/\/[^/?#]/i.test(text)) return refused('the URL must begin with http:// or https:// and a host');
   // oxlint-disable-next-line no-control-regex -- control characters are what is looked for

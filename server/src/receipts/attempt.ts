@@ -1,6 +1,5 @@
 import type { Clock, Random, ReceiptAttempt, ReceiptWork, Store } from '../core/ports.ts';
 import type { Thread } from '../core/model.ts';
-import { encodeBody } from '../core/receipt.ts';
 import { nextTry } from '../core/receipt-schedule.ts';
 import type { NextTry, TryResult } from '../core/receipt-schedule.ts';
 import { receiptHeaders } from '../core/signature.ts';
@@ -35,7 +34,7 @@ export async function tryReceipt(work: ReceiptWork, target: Target, deps: Attemp
     const error = 'the service has no usable receipt secret: rotate it to make one';
     return judge(work, { status: null, error, ms: 0, result: { kind: 'unanswered', permanent: false } }, deps);
   }
-  const body = encodeBody(bodyOf(work, thread));
+  const body = bodyOf(work, thread);
   const timestampSeconds = Math.floor(deps.clock.now() / 1_000);
   const result = await deps.fetch.send({
     url: target.url,

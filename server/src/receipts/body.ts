@@ -2,19 +2,18 @@
 import { createHash } from 'node:crypto';
 import type { InboundEvent } from '@carillon/protocol/inbound.ts';
 import type { Interactive, InteractiveAction } from '@carillon/protocol/messaging.ts';
-import type { Receipt } from '@carillon/protocol/receipt.ts';
 import type { ReceiptStatus, Thread } from '../core/model.ts';
 import type { ReceiptSource, ReceiptWork } from '../core/ports.ts';
-import { buildInboundEvent, buildReceipt, statusOf } from '../core/receipt.ts';
+import { buildInboundEvent, encodeBody, encodeReceipt, statusOf } from '../core/receipt.ts';
 import type { ReceiptFacts } from '../core/receipt.ts';
 
-/** The body of a work. `thread`: of the message, for postbacks. Throws where the store gave a work without its facts. */
-export function bodyOf(work: ReceiptWork, thread: Thread | null): Receipt | InboundEvent {
-  if (work.inbound !== null) return work.inbound;
+/** The body of a work, as posted. `thread`: of the message, for postbacks. Throws where the store gave a work without its facts. */
+export function bodyOf(work: ReceiptWork, thread: Thread | null): Uint8Array {
+  if (work.inbound !== null) return encodeBody(work.inbound);
   const { facts } = work;
   const state = statusOf(work.kind);
   if (facts === null) throw new Error(`receipt ${work.id} has no facts`);
-  return state === null ? postbackOf(work, facts, thread) : buildReceipt(factsOf(work, facts, state));
+  return state === null ? encodeBody(postbackOf(work, facts, thread)) : encodeReceipt(factsOf(work, facts, state));
 }
 
 function factsOf(work: ReceiptWork, source: ReceiptSource, state: ReceiptStatus): ReceiptFacts {

@@ -1,4 +1,3 @@
-import { setMaxListeners } from 'node:events';
 import type { Directory } from '../core/directory.ts';
 import type { Observer } from '../core/observer.ts';
 import { StoreUnavailable } from '../core/ports.ts';
@@ -84,8 +83,6 @@ export class ReceiptWorker {
     this.endpoints = new Endpoints({ ...options, limits });
     this.settler = new Settler({ ...options, limits, release: (task) => this.tasks.delete(task.work.id) });
     this.attempts = { ...options, limits, keys: new ServiceKeys(), signal: this.aborting.signal };
-    // One listener per try under way, and no leak.
-    setMaxListeners(0, this.aborting.signal);
     this.lanes = new Lanes<Task>({
       limits,
       clock,
