@@ -103,7 +103,7 @@ function startHouse(base: Base) {
   started.add('bus', () => bus.close());
   const metrics = new Metrics({ counts: () => store.counts(clock.now()) });
   const observer = new Events({ log, metrics, clock });
-  const writer = new GroupWriter({ store, bus, clock, observer });
+  const writer = new GroupWriter({ store, bus, clock, observer, scheduler: systemScheduler });
   started.add('writer', () => writer.drained());
   metrics.addGauge('carillon_writer_depth', 'Work that waits for the next commit.', () => writer.depth);
   const directory = new Directory({ store, bus, clock });

@@ -2,6 +2,7 @@ import { expect, test, vi } from 'vitest';
 import { MemoryBus } from '../bus/memory.ts';
 import { STATE } from '../core/delivery-state.ts';
 import { systemRandom } from '../lib/system.ts';
+import { systemScheduler } from '../lib/timers.ts';
 import type { Scheduler } from '../lib/timers.ts';
 import { SqliteStore } from '../store/sqlite/store.ts';
 import { makeUnit, START_MS } from '../../test/support/builders.ts';
@@ -38,7 +39,7 @@ async function world() {
   const bus = new MemoryBus();
   const scheduler = new HandScheduler();
   const chores = new Chores({ store, bus, clock, observer: silentObserver, scheduler });
-  const writer = new GroupWriter({ store, bus, clock, observer: silentObserver });
+  const writer = new GroupWriter({ store, bus, clock, observer: silentObserver, scheduler: systemScheduler });
   chores.start();
   await vi.waitFor(() => expect(scheduler.waits).toHaveLength(1));
   return { clock, store, bus, scheduler, chores, writer };

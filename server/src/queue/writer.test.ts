@@ -9,6 +9,7 @@ import { FakeClock } from '../../test/support/clock.ts';
 import { seedTenant } from '../../test/support/seed.ts';
 import { silentObserver } from '../../test/support/silent-observer.ts';
 import { GroupWriter } from './writer.ts';
+import { systemScheduler } from '../lib/timers.ts';
 
 /** The real store, with each batch seen and, where wanted, refused at this edge. */
 async function world(refuse: (batch: WriteBatch) => Error | null = () => null) {
@@ -25,7 +26,14 @@ async function world(refuse: (batch: WriteBatch) => Error | null = () => null) {
     get: (target, name) => (name === 'write' ? write : Reflect.get(target, name).bind(target)),
   });
   const bus = new MemoryBus();
-  const writer = new GroupWriter({ store, bus, clock, observer: silentObserver, limits: { requestsMax: 100 } });
+  const writer = new GroupWriter({
+    store,
+    bus,
+    clock,
+    observer: silentObserver,
+    scheduler: systemScheduler,
+    limits: { requestsMax: 100 },
+  });
   return { store: real, bus, writer, batches, clock };
 }
 
@@ -106,5 +114,25 @@ test('more requests than may wait are refused, not buffered', async () => {
   expect(refused[0]?.reason).toBeInstanceOf(StoreUnavailable);
   await writer.drained();
   expect(writer.depth).toBe(0);
+  await store.close();
+});
+
+test('acknowledgements alone wait for others, and for nothing else', async () => {
+  const { writer, batches, store } = await world();
+  const opened = await writer.open(makeSession());
+  await writer.accept(makeUnit());
+  await writer.accept(makeUnit());
+  const before = batches.length;
+  const fact = { kind: 'delivered', user: opened.user, device: opened.device, at: START_MS, sentAt: null } as const;
+  const first = writer.settle({ ...fact, ref: { n: 1 } });
+  await new Promise((resolve) => setImmediate(resolve));
+  const second = writer.settle({ ...fact, ref: { n: 2 } });
+  // A request that comes in the meantime takes them along.
+  await writer.accept(makeUnit());
+  expect((await first).outcome).toBe('done');
+  expect((await second).outcome).toBe('done');
+  expect(batches.length - before).toBe(1);
+  // Alone they are written too.
+  expect((await writer.settle({ ...fact, ref: { n: 3 } })).outcome).toBe('done');
   await store.close();
 });

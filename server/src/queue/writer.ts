@@ -19,6 +19,7 @@ import type {
 } from '../core/ports.ts';
 import { FairQueue } from '../lib/fair-queue.ts';
 import { Fifo } from '../lib/fifo.ts';
+import type { Scheduler } from '../lib/timers.ts';
 
 export interface WriterLimits {
   /** Destinations of one commit: a larger one would hold the event loop, and with it every keep-alive, too long. */
@@ -37,6 +38,14 @@ const LIMITS: WriterLimits = {
   requestsMax: 10_000,
   itemsMax: 500_000,
 };
+
+/**
+ * Acknowledgements alone wait so long for others: nobody waits for them, a lost one costs a repeat, and a sync to disk
+ * costs as much for one as for a thousand.
+ */
+const LAZY_MS = 4;
+/** With so many there is nothing to gain by waiting. */
+const LAZY_MAX = 2000;
 
 /** A message that expires within this time wakes the timers; later ones they find by themselves. */
 const SOON_MS = 5000;
@@ -72,9 +81,20 @@ export class GroupWriter implements Writer {
   private readonly closes = new Fifo<Waiting<SessionClose, void>>();
   private isScheduled = false;
   private isWriting = false;
+  /** Cancels the wait of acknowledgements; null: none waits. */
+  private cancelLazy: (() => void) | null = null;
+  private readonly scheduler: Scheduler;
   private idle: (() => void)[] = [];
 
-  constructor(options: { store: Store; bus: Bus; clock: Clock; observer: Observer; limits?: Partial<WriterLimits> }) {
+  constructor(options: {
+    store: Store;
+    bus: Bus;
+    clock: Clock;
+    observer: Observer;
+    scheduler: Scheduler;
+    limits?: Partial<WriterLimits>;
+  }) {
+    this.scheduler = options.scheduler;
     this.store = options.store;
     this.bus = options.bus;
     this.clock = options.clock;
@@ -96,7 +116,7 @@ export class GroupWriter implements Writer {
   }
 
   settle(settlement: Settlement): Promise<SettleResult> {
-    return this.enqueue(this.settlements, settlement);
+    return this.enqueue(this.settlements, settlement, settlement.kind === 'delivered' || settlement.kind === 'floor');
   }
 
   open(session: SessionOpen): Promise<SessionOpened> {
@@ -107,10 +127,11 @@ export class GroupWriter implements Writer {
     return this.enqueue(this.closes, session);
   }
 
-  private enqueue<Item, Result>(queue: Fifo<Waiting<Item, Result>>, item: Item): Promise<Result> {
+  private enqueue<Item, Result>(queue: Fifo<Waiting<Item, Result>>, item: Item, isLazy = false): Promise<Result> {
     const promise = new Promise<Result>((resolve, reject) => {
       if (queue.size >= this.limits.itemsMax) return reject(tooMuch('device events'));
       queue.push({ item, resolve, reject });
+      if (isLazy && queue.size < LAZY_MAX) return this.scheduleLazily();
       return this.schedule();
     });
     // Callers may let it go: a failure is told by the observer and costs a repeat.
@@ -121,11 +142,22 @@ export class GroupWriter implements Writer {
   /** Resolves when nothing waits and nothing is being written. */
   drained(): Promise<void> {
     if (this.depth === 0 && !this.isWriting) return Promise.resolve();
+    this.schedule();
     return new Promise((resolve) => this.idle.push(resolve));
+  }
+
+  private scheduleLazily(): void {
+    if (this.isScheduled || this.isWriting || this.cancelLazy !== null) return;
+    this.cancelLazy = this.scheduler.after(LAZY_MS, () => {
+      this.cancelLazy = null;
+      this.schedule();
+    });
   }
 
   private schedule(): void {
     if (this.isScheduled || this.isWriting) return;
+    this.cancelLazy?.();
+    this.cancelLazy = null;
     this.isScheduled = true;
     setImmediate(() => {
       this.isScheduled = false;

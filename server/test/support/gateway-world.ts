@@ -1,3 +1,4 @@
+import { systemScheduler } from '../../src/lib/timers.ts';
 import { createServer } from 'node:http';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -64,7 +65,7 @@ export class GatewayWorld {
       deviceRefused: ({ reason }) => void this.refusals.push(reason),
     };
     const { store, bus, clock } = this;
-    this.writer = new GroupWriter({ store, bus, clock, observer });
+    this.writer = new GroupWriter({ store, bus, clock, observer, scheduler: systemScheduler });
     // Held, as the directory of the server holds it: logins do not depend on a read.
     const apps = { app: (id: string) => Promise.resolve(id === parts.app.id ? parts.app : null) };
     const fetchJson = () => Promise.resolve({ ok: false, message: 'no network in this test' } as const);

@@ -1,3 +1,4 @@
+import { systemScheduler } from '../../src/lib/timers.ts';
 import { request as httpRequest } from 'node:http';
 import type { IncomingHttpHeaders } from 'node:http';
 import { MemoryBus } from '../../src/bus/memory.ts';
@@ -133,7 +134,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
   const bus = new MemoryBus();
   const directory = new Directory({ store, bus, clock });
   const observer = options.observer ?? silentObserver;
-  const writer = new GroupWriter({ store, bus, clock, observer });
+  const writer = new GroupWriter({ store, bus, clock, observer, scheduler: systemScheduler });
   const http = await createHttpServer({
     store,
     writer: options.writer?.(writer) ?? writer,

@@ -160,7 +160,7 @@ export class ReceiptWorld {
       storeFailed: (event) => this.warnings.push(event),
       warning: (event) => this.warnings.push(event),
     };
-    this.writer = new GroupWriter({ store: this.store, bus, clock, observer });
+    this.writer = new GroupWriter({ store: this.store, bus, clock, observer, scheduler: systemScheduler });
     this.directory = new Directory({ store: this.store, bus, clock });
     const allowed = parseAllowList(options.allow ?? ['127.0.0.0/8']);
     if (!allowed.ok) throw new Error('the allow list is wrong');

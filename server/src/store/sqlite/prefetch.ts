@@ -1,6 +1,5 @@
-import type { AcceptUnit, ThreadChoice } from '../../core/ports.ts';
+import type { AcceptUnit } from '../../core/ports.ts';
 import type { ThreadType } from '../../core/model.ts';
-import type { Row } from './connection.ts';
 import type { State, ThreadRef } from './state.ts';
 import { ownKey } from './threads.ts';
 import type { Threads } from './threads.ts';
@@ -47,30 +46,43 @@ export class Prefetch {
   }
 
   private read(unit: AcceptUnit, column: IdentifierColumn, values: readonly string[]): void {
-    const isById = 'id' in unit.thread;
     // A shorter last chunk is filled up: an identifier twice gives its row once.
     const filled = Array.from({ length: CHUNK }, (_, index) => values[index] ?? (values[0] as string));
-    const wanted = isById ? this.linkKey(unit) : ownKey(unit.thread.type, unit.thread.title);
+    const choice = unit.thread;
+    const wanted = 'id' in choice ? this.linkKey(unit.appId, choice.id) : ownKey(choice.type, choice.title);
     const rows = this.state.db.all(statement(column), wanted, unit.appId, ...filled);
     for (const row of rows) {
       const user = this.state.users.learn(unit.appId, column, row);
       if (row['thread'] === null) continue;
-      const thread = threadOf(row, unit.thread);
-      this.threads.learn(user, { linked: Number(row['thread']), own: isById ? null : thread });
+      const linked = Number(row['thread']);
+      this.threads.learn(user, { linked, own: 'id' in choice ? null : new OwnThread(this.state, linked, choice) });
     }
   }
 
-  /** How a link to the request's own thread is named in `user_threads`. */
-  private linkKey(unit: AcceptUnit): string {
-    const thread = 'id' in unit.thread ? this.threads.openById(unit.appId, unit.thread.id) : null;
+  /** How a link to the thread is named in `user_threads`. */
+  private linkKey(appId: string, id: string): string {
+    const thread = this.threads.openById(appId, id);
     return thread === null ? '' : `#${thread.key}`;
   }
 }
 
-function threadOf(row: Row, choice: ThreadChoice): ThreadRef | null {
-  if ('id' in choice) return null;
-  const { title, type }: { title: string; type: ThreadType } = choice;
-  return { key: Number(row['thread']), id: String(row['thread_uid']), title, type };
+/** A recipient's own thread of which the number is known. Its id is read when a device is told of it, which few are. */
+class OwnThread implements ThreadRef {
+  readonly key: number;
+  readonly title: string;
+  readonly type: ThreadType;
+  private readonly state: State;
+
+  constructor(state: State, key: number, choice: { title: string; type: ThreadType }) {
+    this.state = state;
+    this.key = key;
+    this.title = choice.title;
+    this.type = choice.type;
+  }
+
+  get id(): string {
+    return this.state.thread(this.key).id;
+  }
 }
 
 const STATEMENTS = new Map<IdentifierColumn, string>();
@@ -79,11 +91,10 @@ function statement(column: IdentifierColumn): string {
   const known = STATEMENTS.get(column);
   if (known !== undefined) return known;
   const places = Array.from({ length: CHUNK }, () => '?').join(',');
-  const text = `SELECT u.id, u.${column} AS value, t.id AS thread, t.uid AS thread_uid,
+  const text = `SELECT u.id, u.${column} AS value, ut.thread,
       max(coalesce((SELECT max(n) FROM log l WHERE l.user = u.id), 0), u.purged) AS head
     FROM users u
     LEFT JOIN user_threads ut ON ut.user = u.id AND ut.key = ?
-    LEFT JOIN threads t ON t.id = ut.thread
     WHERE u.app = ? AND u.${column} IN (${places})`;
   STATEMENTS.set(column, text);
   return text;
