@@ -322,8 +322,8 @@ export interface ReceiptClaim {
   readonly leaseMs: number;
   readonly now: number;
   /**
-   * Given: what nobody wants to be told of now (no URL, status switched off) may be passed over, for ever, and is only
-   * told here. There may be more of what is wanted behind it.
+   * Given: what nobody wants to be told of now (no URL, status switched off) is passed over, for ever, and only told
+   * here; there may be more behind it, so a claim that tells of some is to be repeated soon. Not given: it is claimed too.
    */
   readonly onUnwanted?: (unwanted: UnwantedReceipts) => void;
 }

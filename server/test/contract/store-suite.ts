@@ -8,6 +8,7 @@ import { storePeopleSuite } from './store-people.ts';
 import { storeReadingSuite } from './store-reading.ts';
 import { storeReceiptWorkSuite } from './store-receipt-work.ts';
 import { storeReceiptsSuite } from './store-receipts.ts';
+import { storeReceiptsUnwantedSuite } from './store-receipts-unwanted.ts';
 import { storeSessionsSuite } from './store-sessions.ts';
 import { storeSettleSuite } from './store-settle.ts';
 
@@ -20,6 +21,7 @@ export function storeSuite(name: string, makeStore: MakeStore): void {
     storeChoresSuite(makeStore);
     storeReceiptsSuite(makeStore);
     storeReceiptWorkSuite(makeStore);
+    storeReceiptsUnwantedSuite(makeStore);
     storeReadingSuite(makeStore);
     storePeopleSuite(makeStore);
     storeHouseSuite(makeStore);
