@@ -107,7 +107,9 @@ describe.skipIf(skipped !== null)(`a disk that fails${skipped === null ? '' : ` 
       const failed = control.failed;
       control.fail(kinds, 'EIO', { pass: 3, count });
       await scene.load.acknowledged(30);
-      if (!kinds.some((kind) => kind === 'truncate')) expect(control.failed - failed).toBe(count);
+      // How many commits thirty answers take is the load's affair: it goes on until each error was met.
+      const isSure = !kinds.some((kind) => kind === 'truncate');
+      while (isSure && control.failed - failed < count) await scene.load.acknowledged(10);
       control.heal();
     }
     expect(server.isRunning).toBe(true);
