@@ -39,10 +39,10 @@ import { Threads } from './threads.ts';
 
 /** Deliveries whose rows may be missing (about 200 bytes each): above it each commit writes more of them than it adds. */
 const YOUNG_MAX = 400_000;
-/** They are written when nothing was accepted for so long, … */
+/** They are written when there was nothing else to write for so long, … */
 const QUIET_MS = 1000;
-/** … or when the first of them is so old. */
-const YOUNG_AGE_MS = 10_000;
+/** … or when the first of them is so old: what is acknowledged before is written once instead of twice. */
+const YOUNG_AGE_MS = 60_000;
 const FOLD_STEP_MIN = 256;
 /** Devices are looked through at most this often. */
 const DEVICES_PURGE_MS = 3_600_000;
@@ -75,7 +75,7 @@ export class SqliteStore implements Store {
   private readonly epochText: string;
   private readonly youngMax: number;
   private devicesPurgedAt = 0;
-  private acceptedAt = 0;
+  private writtenAt = 0;
   private youngSince = 0;
 
   constructor(options: SqliteStoreOptions) {
@@ -119,6 +119,7 @@ export class SqliteStore implements Store {
   write(batch: WriteBatch): Promise<WriteResult> {
     return this.run(() =>
       this.state.transaction(() => {
+        this.writtenAt = this.state.clock.monotonic();
         const settlements: SettleResult[] = batch.settlements.map((one) => this.settler.settle(one));
         for (const session of batch.closes) this.sessions.close(session);
         const opens: SessionOpened[] = batch.opens.map((session) => this.sessions.open(session));
@@ -133,7 +134,6 @@ export class SqliteStore implements Store {
 
   private foldUnderPressure(accepts: readonly AcceptResult[]): void {
     const now = this.state.clock.monotonic();
-    this.acceptedAt = now;
     if (this.youngSince === 0) this.youngSince = now;
     if (this.state.young.size <= this.youngMax) return;
     let added = 0;
@@ -146,7 +146,7 @@ export class SqliteStore implements Store {
       const { young, clock } = this.state;
       if (young.size === 0) this.youngSince = 0;
       const now = clock.monotonic();
-      const isQuiet = now - this.acceptedAt >= QUIET_MS;
+      const isQuiet = now - this.writtenAt >= QUIET_MS;
       const isOld = now - this.youngSince >= YOUNG_AGE_MS;
       if (young.size === 0 || (!isQuiet && !isOld && young.size <= this.youngMax / 2)) return { more: false };
       this.state.transaction(() => this.state.foldSome(limit));
