@@ -74,6 +74,7 @@ function statusCases(makeStore: MakeStore): void {
       ['read', start + 30],
     ]);
     expect(steps[1]!.deviceid).toBe('phone');
+    expect(steps[2]!.deviceid).toBe('phone');
     expect(delivery.steps.map((step) => step.at)).toEqual(delivery.steps.map((step) => step.at).toSorted(ascending));
   });
 

@@ -79,7 +79,7 @@ export class Connection {
    */
   insertMany(head: string, columns: number, values: SQLInputValue[]): void {
     let start = 0;
-    for (const rows of [64, 8, 1]) {
+    for (const rows of [64, 16, 4, 1]) {
       const width = rows * columns;
       while (values.length - start >= width) {
         this.sql(this.insertText(head, columns, rows)).run(...values.slice(start, start + width));

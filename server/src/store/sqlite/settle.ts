@@ -182,8 +182,12 @@ export class Settle {
 
   private markRead(settlement: AboutMessage, entry: Entry): LogEntry | null {
     const changed = this.state.db.run(
-      'UPDATE log SET state = 3, read = ? WHERE user = ? AND n = ? AND state = 2',
+      `UPDATE log SET state = 3, read = ?,
+         detail = CASE WHEN ? IS NULL THEN detail ELSE json_set(coalesce(detail, '{}'), '$.reader', ?) END
+       WHERE user = ? AND n = ? AND state = 2`,
       settlement.at,
+      settlement.device,
+      settlement.device,
       entry.user,
       entry.n,
     );

@@ -302,6 +302,8 @@ export interface EntryDetail {
   readonly links?: Record<string, string>;
   /** State moved: where the entry is now. */
   readonly moved?: { readonly user: UserKey; readonly n: number };
+  /** State read: the device it was read on. */
+  readonly reader?: number;
   /** State failed: why. */
   readonly code?: string;
 }

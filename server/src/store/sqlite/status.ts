@@ -104,7 +104,11 @@ export class Status {
     if (row['sent'] !== null && wasDelivered)
       steps.push({ step: 'sent', at: Number(row['sent']), deviceid, detail: null });
     if (wasDelivered) steps.push({ step: 'delivered', at: Number(row['at']), deviceid, detail: null });
-    if (row['read'] !== null) steps.push({ step: 'read', at: Number(row['read']), deviceid: null, detail: null });
+    if (row['read'] !== null) {
+      const { reader } = detailOf(row);
+      const readOn = reader === undefined ? null : this.reader.deviceid(reader);
+      steps.push({ step: 'read', at: Number(row['read']), deviceid: readOn, detail: null });
+    }
     if (state === STATE.expired || state === STATE.failed || state === STATE.recalled) {
       const step = state === STATE.expired ? 'expired' : state === STATE.failed ? 'failed' : 'recalled';
       steps.push({
