@@ -123,7 +123,11 @@ export class Metrics {
   readonly devicesRefused = this.#labelled('carillon_devices_refused_total', 'Packets and connects refused.', 'reason');
   readonly receipts = this.#labelled('carillon_receipts_total', 'Tries to deliver a receipt, by result.', 'result');
   readonly receiptTime = this.#timing('carillon_receipt_seconds', 'One try to deliver a receipt.', RECEIPT_BUCKETS);
-  readonly receiptsSkipped = this.#labelled('carillon_receipts_skipped_total', 'Receipts not sent.', 'reason');
+  readonly receiptsSkipped = this.#labelled(
+    'carillon_receipts_skipped_total',
+    'Receipts not sent; a request nobody wants to hear of counts once.',
+    'reason',
+  );
   readonly linkVisits = this.#labelled('carillon_link_visits_total', 'Visits of short links.', 'outcome');
   readonly adminChanges = this.#labelled('carillon_admin_changes_total', 'Changes through the admin API.', 'kind');
   readonly warnings = this.#labelled('carillon_warnings_total', 'Things an operator should look at.', 'what');
