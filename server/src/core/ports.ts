@@ -409,11 +409,16 @@ export interface Store {
   /**
    * Marks the device as subscribed, with the head at that moment as its base if it had none.
    * `purgedTo`: some entry up to this number is gone for good; a position below it cannot be continued.
+   * `isKept` false (default true): delivery does not go on by itself at the next connection, whatever ends this one.
    */
   subscribe(
     user: UserKey,
     device: DeviceKey,
+    isKept?: boolean,
   ): Promise<{ readonly base: number; readonly head: number; readonly purgedTo: number }>;
+
+  /** Delivery does not go on by itself at the next connection. */
+  unsubscribe(user: UserKey, device: DeviceKey): Promise<void>;
 
   // Chores, each in small steps; `more` asks for another one soon.
   expireDue(

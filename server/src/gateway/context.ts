@@ -4,7 +4,10 @@ import type { Bus, Clock, Random, Store, Writer } from '../core/ports.ts';
 import type { GatewayLimits } from './limits.ts';
 
 /** What the gateway reads of the store. */
-export type GatewayStore = Pick<Store, 'epoch' | 'head' | 'heads' | 'readLog' | 'readOwed' | 'subscribe' | 'getThread'>;
+export type GatewayStore = Pick<
+  Store,
+  'epoch' | 'head' | 'heads' | 'readLog' | 'readOwed' | 'subscribe' | 'unsubscribe' | 'getThread'
+>;
 
 /** What all parts of the gateway share. */
 export interface GatewayContext {

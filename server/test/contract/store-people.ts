@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Thread } from '../../src/core/model.ts';
-import { customerid, DAY_MS, destinationOf, HOUR_MS, msisdn } from '../support/builders.ts';
+import { customerid, DAY_MS, destinationOf, HOUR_MS, msisdn, userid } from '../support/builders.ts';
 import { seedTenant } from '../support/seed.ts';
 import { ascending, type MakeStore, STATE, type StoreFixture, tidOf, useStore } from './store-fixture.ts';
 import { reply } from './store-settle.ts';
@@ -315,6 +315,16 @@ function profileCases(makeStore: MakeStore): void {
       cursor = page.next;
     } while (cursor !== null);
     expect(listed.toSorted()).toEqual(names.toSorted());
+  });
+
+  it('leaves a person erased after a crash, while others of the same request still wait', async () => {
+    const f = fixture();
+    const [ann] = await f.accepted({ destinations: [destinationOf(userid('ann')), destinationOf(userid('ben'))] });
+    expect(await f.store.deleteProfile(f.tenant.appId, 'ann', f.clock.now())).toBe(true);
+    await f.crash();
+    expect(await f.store.readLog(ann!.user, 0, 10)).toEqual([]);
+    expect((await f.store.counts(f.clock.now())).waiting).toBe(1);
+    expect(await f.store.head(ann!.user)).toBe(ann!.n);
   });
 
   it('erases a person: profile, log and devices, and frees the keys', async () => {

@@ -103,6 +103,20 @@ function keptCases(makeStore: MakeStore): void {
     expect(await f.open()).toMatchObject({ present: true, subscribed: true });
   });
 
+  it('keeps over a crash only a subscription that is to be kept', async () => {
+    const f = fixture();
+    const session = await f.connect();
+    await f.crash();
+    expect(await f.open()).toMatchObject({ present: true, subscribed: true });
+    await f.store.subscribe(session.user, session.device, false);
+    await f.crash();
+    expect(await f.open()).toMatchObject({ present: true, subscribed: false });
+    await f.store.subscribe(session.user, session.device);
+    await f.store.unsubscribe(session.user, session.device);
+    await f.crash();
+    expect(await f.open()).toMatchObject({ present: true, subscribed: false });
+  });
+
   it('makes a session per (user, device)', async () => {
     const f = fixture();
     const sessions = [await f.open(), await f.open({ deviceid: 'tablet' }), await f.open({ userid: 'ben' })];

@@ -258,6 +258,24 @@ describe('sessions', () => {
     expect(await again.take()).toMatchObject({ tid });
   });
 
+  test('what goes on after a crash is known before the answer: QoS 1 does, a view and what was unsubscribed do not', async () => {
+    const device = await world.device({ clientId: 'kept', clean: false });
+    // Opened as after a crash: the connection has not been closed in the store.
+    const goesOn = async (): Promise<boolean | undefined> => {
+      const session = { appId: world.tenant.appId, userid: 'ann', customerid: null, msisdn: null, deviceid: 'kept' };
+      const open = { ...session, clean: false, keepMs: HOUR_MS, at: world.clock.now() };
+      const { opens } = await world.store.write({ opens: [open], accepts: [], settlements: [], closes: [] });
+      return opens[0]?.subscribed;
+    };
+    await device.subscribe(world.topic(), { qos: 0 });
+    expect(await goesOn()).toBe(false);
+    await device.subscribe(world.topic(), { qos: 1 });
+    expect(await goesOn()).toBe(true);
+    device.send({ cmd: 'unsubscribe', messageId: 5, unsubscriptions: [world.topic()] });
+    await device.next('unsuback');
+    expect(await goesOn()).toBe(false);
+  });
+
   test('a kept session ends with its expiry', async () => {
     const properties = { sessionExpiryInterval: 60 };
     const device = await world.device({ ...v5, clean: false, properties });

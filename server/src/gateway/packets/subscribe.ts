@@ -30,7 +30,8 @@ export function onSubscribe(connection: Connection, session: Session, packet: Su
   // Held, so that a second SUBSCRIBE cannot overtake the first one.
   connection.hold();
   session.watch(() => hub.wake(session));
-  store.subscribe(session.options.user, session.options.device).then(
+  // A QoS 0 subscription is a view and ends with its connection, also where that ends by a crash of the server.
+  store.subscribe(session.options.user, session.options.device, own.qos !== 0).then(
     ({ base, head, purgedTo }) => {
       const epoch = store.epoch();
       answer(connection, packet, { granted, position: formatPosition({ epoch, number: head }) });
@@ -75,12 +76,29 @@ function answer(
   connection.flush();
 }
 
-/** UNSUBSCRIBE: delivery stops; what was sent may still be acknowledged. */
+/** UNSUBSCRIBE: delivery stops, which is stored before it is answered; what was sent may still be acknowledged. */
 export function onUnsubscribe(connection: Connection, session: Session, packet: UnsubscribePacket): void {
+  const { store, observer } = connection.hub.context;
   const codes = packet.filters.map((filter) => {
     if (!session.isSubscribed || !isUserTopic(filter, session.options)) return REASON.noSubscription;
     session.stop();
     return REASON.success;
   });
-  connection.send(encodeUnsuback(connection.version, packet.packetId, codes));
+  const unsuback = encodeUnsuback(connection.version, packet.packetId, codes);
+  if (!codes.includes(REASON.success) || session.keepMs === 0) {
+    connection.send(unsuback);
+    return;
+  }
+  connection.hold();
+  store.unsubscribe(session.options.user, session.options.device).then(
+    () => {
+      connection.send(unsuback);
+      connection.flush();
+      connection.release();
+    },
+    (error: unknown) => {
+      observer.storeFailed({ operation: 'unsubscribe', error });
+      connection.finish(REASON.serverBusy, 'store-unavailable', 'the server cannot take it now, try again');
+    },
+  );
 }

@@ -100,16 +100,26 @@ export class Sessions {
     return first;
   }
 
-  subscribe(user: UserKey, device: DeviceKey): { base: number; head: number; purgedTo: number } {
+  subscribe(user: UserKey, device: DeviceKey, isKept: boolean): { base: number; head: number; purgedTo: number } {
     const { db, users } = this.state;
     const head = users.head(users.byKey(user));
     const row = db.get('SELECT keep_ms, base, subscribed FROM devices WHERE id = ? AND user = ?', device, user);
     const base = row === undefined || row['base'] === null ? head : Number(row['base']);
-    if (row !== undefined && row['keep_ms'] !== 0 && (row['base'] === null || row['subscribed'] === 0)) {
-      this.state.transaction(() => db.run('UPDATE devices SET base = ?, subscribed = 1 WHERE id = ?', base, device));
+    const subscribed = isKept ? 1 : 0;
+    if (row !== undefined && row['keep_ms'] !== 0 && (row['base'] === null || row['subscribed'] !== subscribed)) {
+      this.state.transaction(() =>
+        db.run('UPDATE devices SET base = ?, subscribed = ? WHERE id = ?', base, subscribed, device),
+      );
     }
     const purged = db.get('SELECT purged FROM users WHERE id = ?', user);
     return { base, head, purgedTo: Number(purged?.['purged'] ?? 0) };
+  }
+
+  unsubscribe(user: UserKey, device: DeviceKey): void {
+    const { db } = this.state;
+    const row = db.get('SELECT subscribed FROM devices WHERE id = ? AND user = ?', device, user);
+    if (row?.['subscribed'] !== 1) return;
+    this.state.transaction(() => db.run('UPDATE devices SET subscribed = 0 WHERE id = ?', device));
   }
 
   close(session: SessionClose): void {

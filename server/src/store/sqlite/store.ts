@@ -178,8 +178,16 @@ export class SqliteStore implements Store {
     return this.run(() => this.state.users.find(appId, { type: 'userid', value: userid })?.id ?? null);
   }
 
-  subscribe(user: UserKey, device: DeviceKey): Promise<{ base: number; head: number; purgedTo: number }> {
-    return this.run(() => this.sessions.subscribe(user, device));
+  subscribe(
+    user: UserKey,
+    device: DeviceKey,
+    isKept = true,
+  ): Promise<{ base: number; head: number; purgedTo: number }> {
+    return this.run(() => this.sessions.subscribe(user, device, isKept));
+  }
+
+  unsubscribe(user: UserKey, device: DeviceKey): Promise<void> {
+    return this.run(() => this.sessions.unsubscribe(user, device));
   }
 
   expireDue(now: number, limit: number): Promise<{ expired: number; more: boolean; nextAt: number | null }> {

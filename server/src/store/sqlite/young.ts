@@ -39,6 +39,10 @@ interface OpenRequest {
   readonly seq: number;
 }
 
+/** An entry whose row is there, or was: every row up to the highest one purged or erased has been written. */
+const WRITTEN =
+  'SELECT 1 AS yes FROM log WHERE user = ? AND n = ? UNION ALL SELECT 1 FROM users WHERE id = ? AND purged >= ?';
+
 /** The first request whose entries may be missing in `log` is the one after this `meta` value. */
 const FOLDED = 'folded';
 
@@ -149,10 +153,7 @@ export class Young {
 
   /** The request after which everything may be young; `last` is the newest one there is. */
   foldedTo(last: RequestKey): RequestKey {
-    for (const [request, { left }] of this.requests) {
-      if (left > 0) return request - 1;
-      this.requests.delete(request);
-    }
+    for (const [request, { left }] of this.requests) if (left > 0) return request - 1;
     return last;
   }
 
@@ -164,6 +165,11 @@ export class Young {
 
   committed(): void {
     if (this.undo.length > 0) this.undo = [];
+    // Not before: a transaction that fails makes entries young again, and they count for their requests.
+    for (const [request, { left }] of this.requests) {
+      if (left > 0) break;
+      this.requests.delete(request);
+    }
   }
 
   rolledBack(): void {
@@ -211,7 +217,7 @@ export class Young {
     decodeMembers(row.members).forEach((member, index) => {
       const { user, n, thread } = member;
       if (user === null || n === null || thread === null || member.shared) return;
-      if (db.get('SELECT 1 AS yes FROM log WHERE user = ? AND n = ?', user, n) !== undefined) return;
+      if (db.get(WRITTEN, user, n, user, n) !== undefined) return;
       this.insert({
         user,
         n,
