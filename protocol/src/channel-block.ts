@@ -56,10 +56,15 @@ export function readChannels(root: Source): Source | undefined {
 /** The channel block, under either name; that of the request's own word goes first. */
 export function readBlock(channels: Source, word: ChannelWord | undefined): Source | undefined {
   const names = word === 'rt' ? (['rt', 'appmessaging'] as const) : (['appmessaging', 'rt'] as const);
+  const [first, second] = names;
   for (const name of names) {
-    if (!isAbsent(channels.object[name])) {
-      return readSource(channels, name);
+    if (isAbsent(channels.object[name])) {
+      continue;
     }
+    if (name === first && !isAbsent(channels.object[second])) {
+      channels.faults.warn(channels.path, second, `is ignored: ${first} is there`);
+    }
+    return readSource(channels, name);
   }
   channels.faults.missing(channels.path, 'appmessaging', 'must be an object with the message in it');
   return undefined;
@@ -85,6 +90,12 @@ function readThread(block: Source): ThreadReference | undefined {
   const type = readThreadType(block);
   const title = readLabel(block, 'thread_title', limits.threadTitleBytesMax);
   if (id !== undefined) {
+    if (type !== undefined) {
+      block.faults.warn(block.path, 'thread_type', 'is ignored: thread_id names the thread');
+    }
+    if (title !== undefined) {
+      block.faults.warn(block.path, 'thread_title', 'is ignored: thread_id names the thread');
+    }
     return { id };
   }
   if (isAbsent(block.object['thread_id'])) {

@@ -42,7 +42,11 @@ describe('the sample of the page', () => {
           { correlationid: 'order-4711-b', identifiers: [{ type: 'customerid' }, { type: 'customerid' }] },
         ],
       },
-      warnings: [{ path: '/channels/appmessaging/message/text' }],
+      warnings: [
+        { path: '/channels/appmessaging/thread_type' },
+        { path: '/channels/appmessaging/thread_title' },
+        { path: '/channels/appmessaging/message/text' },
+      ],
     });
   });
 });
@@ -202,6 +206,18 @@ describe('decision 3: absent means absent', () => {
       '/message/tone',
     ]);
     expect(accepted(value)).toEqual(accepted(body()));
+  });
+
+  test('what is known and stands back is told too: the other name of the block, the thread besides its id', () => {
+    const value = body({}, { thread_id: 'thread-1' });
+    const { appmessaging } = value['channels'] as Record<string, unknown>;
+    (value['channels'] as Record<string, unknown>)['rt'] = { message: { text: 'Other' } };
+    const threadPaths = [`${blockPath}/thread_title`, `${blockPath}/thread_type`];
+    expect(warnings(value).toSorted()).toEqual([...threadPaths, '/channels/rt']);
+    expect(warnings({ ...value, deliverychannel: 'rt', channels: { rt: appmessaging, appmessaging } })).toContain(
+      '/channels/appmessaging',
+    );
+    expect(warnings(body({}, { thread_id: 'thread-1', thread_type: '', thread_title: null }))).toEqual([]);
   });
 
   test('warnings are bounded', () => {

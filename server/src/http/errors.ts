@@ -55,6 +55,12 @@ export function answerError(observer: Observer, error: FastifyError, reply: Fast
   void reply.code(500).send(errorBody('internal-server-error', 'a fault of the server'));
 }
 
+/** Whether the framework found a fault in the body of a request to nowhere: the answer is still that there is nothing. */
+export function isFaultAtNowhere(error: FastifyError, request: FastifyRequest): boolean {
+  const status = error.statusCode ?? 500;
+  return request.is404 && status >= 400 && status < 500;
+}
+
 export function answerNotFound(_request: FastifyRequest, reply: FastifyReply): void {
   void reply.code(404).send(errorBody('not-found', 'there is nothing at this address'));
 }
@@ -87,12 +93,14 @@ export function refuseOtherMethods(app: FastifyInstance, given: ReadonlyMap<stri
         method: others,
         url,
         schema: { hide: true },
-        handler: (_request, reply) => {
-          void reply
+        // Before the body is looked at: what is in it, and of which type, changes nothing.
+        onRequest: async (_request, reply) => {
+          await reply
             .code(405)
             .header('Allow', allow)
             .send(errorBody('method-not-allowed', `allowed here: ${allow}`));
         },
+        handler: () => undefined,
       });
     }
   };

@@ -13,7 +13,7 @@ import { within } from '../lib/deadline.ts';
 import type { TlsMaterial } from '../lib/tls-files.ts';
 import type { HttpDeps } from './deps.ts';
 import { registerDeviceTokens } from './device-tokens.ts';
-import { answerError, answerNotFound, errorBody, refuseOtherMethods } from './errors.ts';
+import { answerError, answerNotFound, errorBody, isFaultAtNowhere, refuseOtherMethods } from './errors.ts';
 import { registerHealth } from './health.ts';
 import { httpLimits } from './limits.ts';
 import { registerLinks } from './links.ts';
@@ -101,7 +101,10 @@ function makeFramework(deps: HttpDeps, server: Server, take: (handler: RequestHa
 type RequestHandler = (request: IncomingMessage, response: ServerResponse) => void;
 
 function addHooks(app: FastifyInstance, deps: HttpDeps): void {
-  app.setErrorHandler((error: FastifyError, _request, reply) => answerError(deps.observer, error, reply));
+  app.setErrorHandler((error: FastifyError, request, reply) => {
+    if (isFaultAtNowhere(error, request)) answerNotFound(request, reply);
+    else answerError(deps.observer, error, reply);
+  });
   app.setNotFoundHandler(answerNotFound);
   app.addHook('onRequest', async (request, reply) => {
     const encoding = (request.headers['content-encoding'] ?? '').trim().toLowerCase();

@@ -174,6 +174,33 @@ describe('everything beside the hot route', () => {
   });
 });
 
+describe('an address or a method that is not there', () => {
+  const broken = [
+    ['application/json', '{'],
+    ['text/xml', '<a/>'],
+    [undefined, 'x'],
+    ['application/json', 'x'.repeat(1_048_577)],
+  ] as const;
+  it.each(broken)('is told as such whatever the body is: %s', async (type, content) => {
+    const { call } = await start({ deps: { registerAdmin: (app) => void app.get('/admin/v1/things', () => ({})) } });
+    const sent = { headers: type === undefined ? {} : { 'content-type': type }, body: content };
+    for (const method of ['POST', 'PUT', 'DELETE']) {
+      const nowhere = await call({ method, path: '/nowhere', ...sent });
+      expect([nowhere.status, nowhere.json]).toMatchObject([404, { error: { code: 'not-found' } }]);
+    }
+    for (const [method, path] of [
+      ['PUT', '/resources/v1/messaging'],
+      ['POST', '/health/live'],
+      ['PATCH', '/rtmsAPI/api/v1/apps/any/threads'],
+      ['DELETE', '/admin/v1/things'],
+    ] as const) {
+      const other = await call({ method, path, ...sent });
+      expect([other.status, other.json]).toMatchObject([405, { error: { code: 'method-not-allowed' } }]);
+      expect(other.headers.allow).toMatch(/^[A-Z, ]+$/);
+    }
+  });
+});
+
 function talk(port: number, bytes: string): Promise<string> {
   return new Promise((resolve) => {
     const socket = connect(port, '127.0.0.1', () => socket.write(bytes));

@@ -2,6 +2,7 @@
 import { Ajv } from 'ajv';
 import type { FastifyError, FastifyInstance, FastifyPluginAsync, FastifySchemaCompiler } from 'fastify';
 import { StoreUnavailable } from '../../core/ports.ts';
+import { isFaultAtNowhere } from '../errors.ts';
 import { addApps } from './apps.ts';
 import { addClients } from './clients.ts';
 import { guard, notFound, Routes, send } from './context.ts';
@@ -66,7 +67,8 @@ export function createAdmin(deps: AdminDeps): FastifyPluginAsync {
         fastify.setValidatorCompiler(createValidation());
         guard(fastify, deps);
         fastify.setNotFoundHandler((_request, reply) => send(reply, notFound));
-        fastify.setErrorHandler((error: FastifyError, _request, reply) => {
+        fastify.setErrorHandler((error: FastifyError, request, reply) => {
+          if (isFaultAtNowhere(error, request)) return send(reply, notFound);
           const { isOurs, ...answer } = answerFor(error);
           if (isOurs) deps.observer.warning({ what: 'admin-request-failed', error });
           if (answer.status === 503) void reply.header('retry-after', '1');
