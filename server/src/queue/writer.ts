@@ -245,7 +245,12 @@ export class GroupWriter implements Writer {
     for (const accepted of result.accepts) if (accepted.kind === 'accepted') add(accepted.entries);
     const deliveries = hints.length;
     for (const settled of result.settlements) add(settled.entries);
-    if (hints.length > 0) this.bus.publishUsers(hints);
+    try {
+      if (hints.length > 0) this.bus.publishUsers(hints);
+    } catch (error) {
+      // What is committed is answered, whatever a listener does; a lost hint costs a poll.
+      this.observer.warning({ what: 'a listener of the bus failed', error });
+    }
     if (group.accepts.length > 0 || group.settlements.length > 0) this.bus.publish('receipts');
     const soon = this.clock.now() + SOON_MS;
     if (group.accepts.some((one) => one.item.expiry < soon)) this.bus.publish('timers');

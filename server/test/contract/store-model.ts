@@ -82,6 +82,10 @@ class Pair {
         return this.purge();
       case 'reopen':
         this.reopened = true;
+        // Connections end with the process; what was never closed is kept for its time from the start on.
+        for (const { devices } of this.model.users.values()) {
+          for (const device of devices.values()) device.keptUntil ??= this.now() + DAY_MS;
+        }
         return one.crash ? this.fixture.crash() : this.fixture.reopen();
     }
   }

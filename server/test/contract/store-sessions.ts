@@ -54,6 +54,17 @@ function keptCases(makeStore: MakeStore): void {
     expect(await f.open({ deviceid: 'tablet' })).toMatchObject({ device: tablet.device, present: true });
   });
 
+  it('keeps one that was never closed for its time after a restart, and no longer', async () => {
+    const f = fixture();
+    const phone = await f.connect();
+    await f.crash();
+    f.clock.advance(HOUR_MS - 1);
+    expect(await f.open()).toMatchObject({ device: phone.device, present: true });
+    await f.crash();
+    f.clock.advance(HOUR_MS);
+    expect(await f.open()).toMatchObject({ present: false });
+  });
+
   it('finds one that another connection has open: the same client again takes over', async () => {
     const f = fixture();
     const first = await f.connect();

@@ -64,6 +64,8 @@ CREATE TABLE devices (
   seen INTEGER NOT NULL
 );
 CREATE UNIQUE INDEX devices_user ON devices (user, deviceid);
+-- Connected, or not closed before a crash.
+CREATE INDEX devices_open ON devices (id) WHERE until IS NULL AND keep_ms > 0;
 CREATE TABLE device_acks (device INTEGER NOT NULL, n INTEGER NOT NULL, PRIMARY KEY (device, n)) WITHOUT ROWID;
 
 CREATE TABLE feed (

@@ -43,6 +43,16 @@ export class Sessions {
     return { user: user.id, device, present: false, subscribed: false, floor, base: head, head, entries };
   }
 
+  /** Sessions that the last process did not close (it was killed) are kept from now on for their time, not for ever. */
+  closeLeftOpen(now: number): void {
+    const { db } = this.state;
+    const left = 'FROM devices WHERE until IS NULL AND keep_ms > 0';
+    if (db.get(`SELECT 1 AS yes ${left} LIMIT 1`) === undefined) return;
+    this.state.transaction(() =>
+      db.run('UPDATE devices SET until = ? + keep_ms WHERE until IS NULL AND keep_ms > 0', now),
+    );
+  }
+
   private resume(session: SessionOpen, user: UserState, row: Row, entries: LogEntry[]): SessionOpened {
     const device = Number(row['id']);
     this.state.db.run(

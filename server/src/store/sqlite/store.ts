@@ -77,6 +77,8 @@ export class SqliteStore implements Store {
   private devicesPurgedAt = 0;
   private writtenAt = 0;
   private youngSince = 0;
+  /** Entries that the fold of what is old has still to write. */
+  private oldLeft = 0;
 
   constructor(options: SqliteStoreOptions) {
     const state = new State(options.path, options.clock, options.random);
@@ -93,6 +95,7 @@ export class SqliteStore implements Store {
     this.links = new Links(state);
     this.youngMax = options.youngMax ?? YOUNG_MAX;
     this.epochText = this.readEpoch();
+    this.sessions.closeLeftOpen(options.clock.now());
     // Read now, so that the first request does not wait for it.
     this.youngSince = this.state.young.size === 0 ? 0 : this.state.clock.monotonic();
   }
@@ -149,7 +152,10 @@ export class SqliteStore implements Store {
       const isQuiet = now - this.writtenAt >= QUIET_MS;
       const isOld = now - this.youngSince >= YOUNG_AGE_MS;
       if (young.size === 0 || (!isQuiet && !isOld && young.size <= this.youngMax / 2)) return { more: false };
-      this.state.transaction(() => this.state.foldSome(limit));
+      if (isOld && this.oldLeft <= 0) this.oldLeft = young.size;
+      this.oldLeft -= this.state.transaction(() => this.state.foldSome(limit));
+      // What came meanwhile has its own minute.
+      if (isOld && this.oldLeft <= 0) this.youngSince = now;
       return { more: young.size > 0 };
     });
   }
