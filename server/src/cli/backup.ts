@@ -1,5 +1,5 @@
 /** `backup` and `restore`: the data folder's database as one file. */
-import { chmod, copyFile, mkdir, rename, rm, stat } from 'node:fs/promises';
+import { chmod, copyFile, rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { backup as copyDatabase, DatabaseSync } from 'node:sqlite';
 import type { Command } from 'commander';
@@ -22,7 +22,6 @@ const PAGES_PER_STEP = 1_000;
 const COMPANIONS = ['-wal', '-shm'];
 
 const OWNER_ONLY = 0o600;
-const FOLDER_MODE = 0o700;
 
 const exists = async (file: string): Promise<boolean> => (await stat(file).catch(() => null)) !== null;
 
@@ -110,7 +109,6 @@ async function restore(file: string, flags: CopyFlags): Promise<number> {
   const source = path.resolve(file);
   const folder = dataFolderOf(flags);
   if (!(await exists(source))) throw new CommandFailed(`There is no file ${source}.`);
-  await mkdir(folder, { recursive: true, mode: FOLDER_MODE });
   const lock = lockFolder(folder);
   const temporary = `${lock.databasePath}.${process.pid}.tmp`;
   try {

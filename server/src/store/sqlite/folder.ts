@@ -1,10 +1,10 @@
-import { chmodSync, mkdirSync } from 'node:fs';
+import { chmodSync } from 'node:fs';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { makeFolder } from '../../lib/make-folder.ts';
 
 export const DATABASE_FILE = 'carillon.db';
 const LOCK_FILE = 'carillon.lock';
-const FOLDER_MODE = 0o700;
 const FILE_MODE = 0o600;
 
 /** The folder is held by a process that runs. */
@@ -20,7 +20,7 @@ export class FolderInUse extends Error {
  * their own heads of the logs. The lock is one of SQLite's: it goes with the process, however it ends.
  */
 export function lockFolder(folder: string): { readonly databasePath: string; readonly release: () => void } {
-  mkdirSync(folder, { recursive: true, mode: FOLDER_MODE });
+  makeFolder(folder);
   const lockPath = path.join(folder, LOCK_FILE);
   const lock = new DatabaseSync(lockPath, { timeout: 0 });
   try {
