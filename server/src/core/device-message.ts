@@ -3,6 +3,7 @@
  * A message is a short part of its recipient joined with a part that all recipients of the request share, which is
  * built once: a thousand devices get one set of bytes.
  */
+import { linkAddress, replaceLinkTokens } from './links.ts';
 import type { LogEntry, RequestContent } from './ports.ts';
 import { transidOf } from './transid.ts';
 
@@ -25,7 +26,6 @@ interface SharedParts {
   tail: Buffer | null;
 }
 
-const LINK_TOKEN = /\{\{link_([A-Za-z0-9_-]{1,64})\}\}/g;
 const shared = new WeakMap<RequestContent, SharedParts>();
 
 function sharedParts(content: RequestContent): SharedParts {
@@ -43,11 +43,9 @@ function sharedParts(content: RequestContent): SharedParts {
 }
 
 function withLinks(text: string, links: Readonly<Record<string, string>>, linkBase: string): string {
-  // The replacement stands inside a JSON string; a token whose link is unknown stays as it is.
-  const base = JSON.stringify(linkBase).slice(1, -1);
-  return text.replace(LINK_TOKEN, (token, linkid: string) => {
+  return replaceLinkTokens(text, (linkid) => {
     const slug = Object.hasOwn(links, linkid) ? links[linkid] : undefined;
-    return slug === undefined ? token : `${base}/l/${slug}`;
+    return slug === undefined ? null : linkAddress(linkBase, slug);
   });
 }
 
