@@ -4,6 +4,8 @@ import { backup as sqliteBackup, DatabaseSync } from 'node:sqlite';
 import type { SQLInputValue, StatementSync } from 'node:sqlite';
 import { StoreUnavailable } from '../../core/ports.ts';
 import { MIGRATIONS } from './schema.ts';
+import { WalSync } from './wal-sync.ts';
+import type { SyncFile } from './wal-sync.ts';
 
 /** Below it a WAL reset could corrupt a database with two connections (fixed in 3.51.3). */
 const SQLITE_VERSION_MIN = '3.51.3';
@@ -26,25 +28,40 @@ const REFUSED_CODES = new Set([5, 6, 8, 14]);
 export type Row = Record<string, string | number | null>;
 
 /**
- * One connection to one file: WAL and FULL, so that a commit that returned is on the disk. After an I/O error the
- * disk has to prove itself, and the handle is opened anew, before anything more is written.
+ * One connection to one file in WAL mode. A commit that returned is on the disk when {@link Connection.unsynced} says
+ * so: before that nobody may be told of it. After an I/O error the disk has to prove itself, and the handle is opened
+ * anew, before anything more is written.
  */
 export class Connection {
   private readonly path: string;
+  private readonly sync: SyncFile | undefined;
   private readonly onReset: (kind: 'rolled back' | 'reopened') => void;
-  private handle: DatabaseSync | null;
+  private handle: DatabaseSync | null = null;
+  /** Of the handle; null: in memory, or no handle. */
+  private wal: WalSync | null = null;
+  /** Frames of the log that were moved into the database. */
+  private framesMoved = 0;
+  private isMoving = false;
   private readonly statements = new Map<string, StatementSync>();
   private readonly inserts = new Map<string, string>();
   private inTransaction = false;
   /** A commit failed, and the disk has not taken one since. */
   private isSuspect = false;
+  /** In memory: what was there is gone with the handle. */
+  private isClosed = false;
 
   /** `onReset` must drop what was derived from the file: the transaction that failed, or, where it was opened anew, all. */
-  constructor(path: string, onReset: (kind: 'rolled back' | 'reopened') => void) {
+  constructor(path: string, onReset: (kind: 'rolled back' | 'reopened') => void, sync?: SyncFile) {
     this.path = path;
+    this.sync = sync;
     this.onReset = onReset;
-    this.handle = open(path);
-    migrate(this.handle);
+    migrate(this.open());
+    this.wal?.committed();
+  }
+
+  /** Resolves when every commit until now is on the disk; null: they are. Rejects, and undoes them, where it refused. */
+  unsynced(): Promise<void> | null {
+    return this.wal?.pending() ?? null;
   }
 
   get isInTransaction(): boolean {
@@ -98,7 +115,7 @@ export class Connection {
     return text;
   }
 
-  /** All or nothing, synced when it returns. Throws StoreUnavailable where the disk refused; other errors are bugs. */
+  /** All or nothing, as {@link unsynced} says. Throws StoreUnavailable where the disk refused; other errors are bugs. */
   transaction<Result>(work: () => Result): Result {
     if (this.inTransaction) throw new Error('a transaction within a transaction');
     if (this.isSuspect) this.attempt(() => this.prove());
@@ -107,6 +124,7 @@ export class Connection {
     try {
       const result = work();
       this.sql('COMMIT').run();
+      this.wal?.committed();
       return result;
     } catch (error) {
       this.rollback();
@@ -145,30 +163,54 @@ export class Connection {
   }
 
   /**
-   * A commit whose sync failed was rolled back, but its frames stand in the write-ahead log with valid checksums, in the
-   * page cache and perhaps nowhere else: Linux forgets what it could not write, and the next sync succeeds. A handle
-   * opened now would take them for a commit, and a power loss would cut off everything appended after them. The old
-   * handle knows better and writes over them: once that is synced, they are gone, and the file is opened anew.
+   * Frames of a commit that failed stand in the write-ahead log with valid checksums, in the page cache and perhaps
+   * nowhere else: Linux forgets what it could not write, and the next sync succeeds. A handle opened now would take them
+   * for a commit, and a power loss would cut off everything appended after them. So the log is cut before them, and once
+   * that is synced, the file is opened anew.
    */
   private prove(): void {
-    const handle = this.open();
-    try {
-      // The number it has already: it rewrites the first page, whatever the tables are.
-      handle.exec(`BEGIN IMMEDIATE; PRAGMA user_version = ${MIGRATIONS.length}; COMMIT`);
-    } catch (error) {
-      if (handle.isTransaction) handle.exec('ROLLBACK');
-      throw error;
-    }
+    this.wal?.cut();
     this.isSuspect = false;
     this.drop();
   }
 
-  private drop(): void {
-    const handle = this.handle;
-    this.handle = null;
-    this.statements.clear();
+  /** What was committed since the last sync is undone at once, so that nobody reads it, or as soon as the disk lets us. */
+  private syncFailed(): void {
+    this.isSuspect = true;
     try {
-      handle?.close();
+      this.prove();
+    } catch {
+      // Whoever comes next tries again and is told.
+    }
+  }
+
+  /** Moves what is synced into the database when there is enough of it: never within a commit somebody waits for. */
+  private synced(frames: number): void {
+    if (frames < this.framesMoved) this.framesMoved = 0;
+    const { wal } = this;
+    if (frames - this.framesMoved < CHECKPOINT_PAGES || this.isMoving) return;
+    this.isMoving = true;
+    // Those who waited for the sync first.
+    setImmediate(() => {
+      this.isMoving = false;
+      if (wal !== null && this.wal === wal && !wal.isFailed) this.move(wal, frames);
+    });
+  }
+
+  private move(wal: WalSync, frames: number): void {
+    try {
+      const { busy, log, checkpointed } = this.get('PRAGMA wal_checkpoint(PASSIVE)') ?? {};
+      this.framesMoved = Number(checkpointed);
+      if (busy === 0 && log === checkpointed) wal.allSynced();
+    } catch {
+      // The log keeps everything, and grows until a later one succeeds.
+      this.framesMoved = frames;
+    }
+  }
+
+  private drop(): void {
+    try {
+      this.close();
     } catch {
       // Nothing more can be done for it; the file is opened anew.
     }
@@ -176,11 +218,35 @@ export class Connection {
   }
 
   private open(): DatabaseSync {
-    if (this.handle === null) {
-      if (this.path === ':memory:') throw new StoreUnavailable('the database in memory is closed');
-      this.handle = open(this.path);
+    if (this.wal?.isFailed === true) this.prove();
+    if (this.handle !== null) return this.handle;
+    if (this.isClosed) throw new StoreUnavailable('the database is closed');
+    const handle = open(this.path);
+    try {
+      if (this.path !== ':memory:') this.wal = this.watch(handle);
+    } catch (error) {
+      handle.close();
+      throw error;
     }
-    return this.handle;
+    this.framesMoved = 0;
+    this.handle = handle;
+    return handle;
+  }
+
+  private watch(handle: DatabaseSync): WalSync {
+    const frames = handle.prepare('PRAGMA wal_checkpoint(NOOP)');
+    const wal: WalSync = new WalSync({
+      path: `${this.path}-wal`,
+      frames: () => Number((frames.get() as Row)['log']),
+      onSynced: (count) => {
+        if (this.wal === wal) this.synced(count);
+      },
+      onFailed: () => {
+        if (this.wal === wal) this.syncFailed();
+      },
+      sync: this.sync,
+    });
+    return wal;
   }
 
   /**
@@ -204,10 +270,16 @@ export class Connection {
   }
 
   close(): void {
-    const handle = this.handle;
+    const { handle, wal } = this;
     this.handle = null;
+    this.wal = null;
+    this.isClosed = this.path === ':memory:';
     this.statements.clear();
-    handle?.close();
+    try {
+      handle?.close();
+    } finally {
+      wal?.retire();
+    }
   }
 }
 
@@ -222,8 +294,9 @@ function open(path: string): DatabaseSync {
   if (isNew) chmodSync(path, 0o600);
   checkVersion(handle);
   handle.exec('PRAGMA journal_mode = WAL');
-  handle.exec('PRAGMA synchronous = FULL');
-  handle.exec(`PRAGMA wal_autocheckpoint = ${CHECKPOINT_PAGES}`);
+  // No sync within a commit, no checkpoint within one either: see WalSync.
+  handle.exec('PRAGMA synchronous = NORMAL');
+  handle.exec('PRAGMA wal_autocheckpoint = 0');
   const cacheKib = Math.floor(totalmem() / 1024 / CACHE_SHARE);
   handle.exec(`PRAGMA cache_size = -${Math.min(Math.max(cacheKib, CACHE_KIB_MIN), CACHE_KIB_MAX)}`);
   handle.exec('PRAGMA mmap_size = 0');

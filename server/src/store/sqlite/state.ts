@@ -9,6 +9,7 @@ import { FeedTail } from './feed-tail.ts';
 import { Requests } from './requests.ts';
 import { UserIndex } from './users.ts';
 import { fold, FOLDED_META, Young } from './young.ts';
+import type { SyncFile } from './wal-sync.ts';
 import type { YoungEntry } from './young.ts';
 
 const THREADS_CACHED_MAX = 200_000;
@@ -62,10 +63,15 @@ export class State {
   private isYoungLoaded = false;
   private isFolded = false;
 
-  constructor(path: string, clock: Clock, random: Random) {
-    this.db = new Connection(path, (kind) => this.reset(kind));
-    this.clock = clock;
-    this.random = random;
+  constructor(options: {
+    readonly path: string;
+    readonly clock: Clock;
+    readonly random: Random;
+    readonly sync?: SyncFile;
+  }) {
+    this.db = new Connection(options.path, (kind) => this.reset(kind), options.sync);
+    this.clock = options.clock;
+    this.random = options.random;
     this.users = new UserIndex(this.db, (user) => this.young.last(user));
     this.requests = new Requests(this.db);
   }

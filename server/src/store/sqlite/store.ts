@@ -36,6 +36,7 @@ import { Settle } from './settle.ts';
 import { State } from './state.ts';
 import { Status } from './status.ts';
 import { Threads } from './threads.ts';
+import type { SyncFile } from './wal-sync.ts';
 
 /** Deliveries whose rows may be missing (about 200 bytes each): above it each commit writes more of them than it adds. */
 const YOUNG_MAX = 400_000;
@@ -54,11 +55,13 @@ export interface SqliteStoreOptions {
   readonly random: Random;
   /** For tests: 0 writes every row in the commit that accepts it. */
   readonly youngMax?: number;
+  /** For tests: how the write-ahead log is put on the disk. */
+  readonly sync?: SyncFile;
 }
 
 /**
- * The store in one SQLite file: WAL with a full sync at every commit. Everything is synchronous inside, so each call
- * sees the whole of every earlier one; the promises are the port's.
+ * The store in one SQLite file. Everything but the sync to disk is synchronous inside, so each call sees the whole of
+ * every earlier one; a promise resolves when what it tells of is on the disk.
  */
 export class SqliteStore implements Store {
   private readonly state: State;
@@ -81,7 +84,7 @@ export class SqliteStore implements Store {
   private oldLeft = 0;
 
   constructor(options: SqliteStoreOptions) {
-    const state = new State(options.path, options.clock, options.random);
+    const state = new State(options);
     this.state = state;
     this.threads = new Threads(state);
     this.people = new People(state, this.threads);
@@ -366,19 +369,21 @@ export class SqliteStore implements Store {
     return this.state.db.backup(path, onProgress);
   }
 
-  close(): Promise<void> {
-    return this.run(() => {
-      try {
-        this.receipts.persist();
-      } finally {
-        this.state.db.close();
-      }
-    });
+  async close(): Promise<void> {
+    try {
+      await this.run(() => this.receipts.persist());
+    } finally {
+      this.state.db.close();
+    }
   }
 
+  /** Nobody is told, or told of, what is not on the disk: a read waits for the commits it may have seen, too. */
   private run<Result>(work: () => Result): Promise<Result> {
     try {
-      return Promise.resolve(this.state.db.attempt(work));
+      const { db } = this.state;
+      const result = db.attempt(work);
+      const unsynced = db.unsynced();
+      return unsynced === null ? Promise.resolve(result) : unsynced.then(() => result);
     } catch (error) {
       return Promise.reject(error instanceof Error ? error : new Error(String(error)));
     }
