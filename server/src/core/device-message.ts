@@ -73,8 +73,15 @@ export function encodeParts(entry: LogEntry, options: EncodeOptions): MessagePar
   if (message.links !== null) {
     return { head, tail: Buffer.from(withLinks(parts.tailText, message.links, options.linkBase)) };
   }
-  parts.tail ??= Buffer.from(parts.tailText);
+  parts.tail ??= ownBuffer(parts.tailText);
   return { head, tail: parts.tail };
+}
+
+/** Bytes of their own: a slice of Node's pool would keep all 64 KiB of it for as long as the request is remembered. */
+function ownBuffer(text: string): Buffer {
+  const bytes = Buffer.allocUnsafeSlow(Buffer.byteLength(text));
+  bytes.write(text);
+  return bytes;
 }
 
 const NOTHING = Buffer.alloc(0);
