@@ -157,5 +157,9 @@ export function readProperties(reader: PacketReader, holder: PropertyHolder): Pr
       rule.read(part, properties);
     }
   });
+  // MQTT 5 §3.1.2.11.10 and §3.15.2.2.3: nobody could say what such data is.
+  if (properties.data !== undefined && properties.method === undefined) {
+    throw new BadPacket('authentication data without an authentication method', false);
+  }
   return properties;
 }

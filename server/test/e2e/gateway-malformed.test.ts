@@ -123,6 +123,11 @@ describe('CONNECT', () => {
     ['receive maximum 0', () => connect({ level: 5, properties: withLength(hex('21 0000')) }), 'closed'],
     ['receive maximum 1', () => connect({ level: 5, properties: withLength(hex('21 0001')) }), 'accepted'],
     ['maximum packet size 0', () => connect({ level: 5, properties: withLength(hex('27 00000000')) }), 'closed'],
+    [
+      'authentication data without a method',
+      () => connect({ level: 5, properties: withLength(hex('16 0001 61')) }),
+      'closed',
+    ],
     ['remaining length of five bytes', () => hex('10 ff ff ff ff 01'), 'closed'],
     ['remaining length of 256 MB', () => hex('10 ff ff ff 7f 00 04'), 'closed'],
   ];
@@ -211,6 +216,8 @@ describe('after CONNECT, MQTT 5', () => {
     ['SUBSCRIBE, packet id 0', () => packet(0x82, [0, 0, 0], text(topic), [1]), 0x82],
     ['UNSUBSCRIBE, empty list', () => hex('a2 03 00 01 00'), 0x82],
     ['AUTH without a method', () => hex('f0 02 19 00'), 0x82],
+    ['AUTH with data and without a method', () => hex('f0 06 19 04 16 0001 61'), 0x82],
+    ['AUTH of no bytes', () => hex('f0 00'), 0x82],
     ['AUTH of another reason', () => hex('f0 02 18 00'), 0x82],
     ['AUTH with flags', () => hex('f1 02 19 00'), 0x81],
     ['DISCONNECT with flags', () => hex('e1 00'), 0x81],
