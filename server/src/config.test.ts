@@ -75,6 +75,16 @@ describe('loadConfig', () => {
 
   it('tells every fault at once', () => {
     expect(faults({ http: 'x', mqtt: 'y' }).split('\n')).toHaveLength(2);
+    const mixed = { logLevel: 'loud', tlsCert: 'a.pem', http: '127.0.0.1:1883' };
+    expect(faults(mixed).split('\n')).toEqual([
+      expect.stringContaining('--log-level "loud"'),
+      expect.stringContaining('--tls-cert is given without --tls-key'),
+      expect.stringContaining('--http and --mqtt are the same address'),
+    ]);
+  });
+
+  it('compares no option with the default of one that cannot be read', () => {
+    expect(faults({ http: 'x', mqtt: '127.0.0.1:8080' }).split('\n')).toHaveLength(1);
   });
 
   it('warns of a misspelt variable and of an open port without TLS', () => {

@@ -266,8 +266,16 @@ export type Config = {
 
 export type ConfigResult =
   | { readonly ok: true; readonly config: Config; readonly warnings: readonly string[] }
-  /** Every fault found, each a sentence that names the option, the value and what would be right. */
-  | { readonly ok: false; readonly faults: readonly string[] };
+  /**
+   * Every fault found, each a sentence that names the option, the value and what would be right; `known`: the options
+   * that can be read, for whoever looks for more.
+   */
+  | {
+      readonly ok: false;
+      readonly faults: readonly string[];
+      readonly known: Partial<Config>;
+      readonly warnings: readonly string[];
+    };
 
 export const OPTION_NAMES = Object.keys(OPTIONS) as OptionName[];
 
@@ -294,15 +302,16 @@ function readGiven(
   return { text: environment, from: environmentNameOf(name) };
 }
 
-/** Faults between options that are right each by itself. */
-function crossFaults(config: Config): string[] {
+/** Faults between options that are right each by itself; one that is not there to compare has a fault of its own. */
+function crossFaults(config: Partial<Config>): string[] {
   const faults: string[] = [];
-  if ((config.tlsCert === null) !== (config.tlsKey === null)) {
-    const [has, lacks] = config.tlsCert === null ? ['--tls-key', '--tls-cert'] : ['--tls-cert', '--tls-key'];
+  const { tlsCert, tlsKey } = config;
+  if (tlsCert !== undefined && tlsKey !== undefined && (tlsCert === null) !== (tlsKey === null)) {
+    const [has, lacks] = tlsCert === null ? ['--tls-key', '--tls-cert'] : ['--tls-cert', '--tls-key'];
     faults.push(`${has} is given without ${lacks}: TLS needs both, or neither.`);
   }
   const { http, mqtt } = config;
-  if (mqtt !== null && http.port !== 0 && http.port === mqtt.port && http.host === mqtt.host) {
+  if (http && mqtt && http.port !== 0 && http.port === mqtt.port && http.host === mqtt.host) {
     faults.push(`--http and --mqtt are the same address ${formatAddress(http)}: give them different ports.`);
   }
   return faults;
@@ -311,7 +320,7 @@ function crossFaults(config: Config): string[] {
 const isLoopback = (host: string): boolean => /^(?:127\.\d+\.\d+\.\d+|::1|localhost)$/iu.test(host);
 
 /** What an operator may not have meant. */
-function warningsOf(config: Config, environment: NodeJS.ProcessEnv): string[] {
+function warningsOf(config: Partial<Config>, environment: NodeJS.ProcessEnv): string[] {
   const warnings: string[] = [];
   const known = new Set<string>([...OPTION_NAMES.map(environmentNameOf), ...CLIENT_ENVIRONMENT_NAMES]);
   for (const name of Object.keys(environment)) {
@@ -319,10 +328,10 @@ function warningsOf(config: Config, environment: NodeJS.ProcessEnv): string[] {
   }
   for (const name of ['http', 'mqtt'] as const) {
     const address = config[name];
-    if (address === null || isLoopback(address.host) || config.tlsCert !== null) continue;
+    if (!address || isLoopback(address.host) || config.tlsCert !== null) continue;
     warnings.push(`${flagOf(name)} listens on ${address.host} without TLS: only safe behind a proxy that ends TLS.`);
   }
-  if (config.demo && !isLoopback(config.http.host)) {
+  if (config.demo === true && config.http !== undefined && !isLoopback(config.http.host)) {
     warnings.push(`--demo opens loopback addresses to notify URLs and is reachable from outside this machine.`);
   }
   return warnings;
@@ -342,12 +351,10 @@ export function loadConfig(flags: Readonly<Record<string, Given>>, environment: 
     if (parsed.ok) values[name] = parsed.value;
     else faults.push(`${given?.from}${definition.isSecret ? '' : ` "${given?.text}"`} ${parsed.message}.`);
   }
-  if (faults.length > 0) return { ok: false, faults };
-  const config = values as Config;
-  const cross = crossFaults(config);
-  return cross.length > 0
-    ? { ok: false, faults: cross }
-    : { ok: true, config, warnings: warningsOf(config, environment) };
+  const known = values as Partial<Config>;
+  faults.push(...crossFaults(known));
+  const warnings = warningsOf(known, environment);
+  return faults.length > 0 ? { ok: false, faults, known, warnings } : { ok: true, config: known as Config, warnings };
 }
 
 const DEMO_RANGES = ['127.0.0.0/8', '::1/128'];
@@ -364,14 +371,14 @@ export function formatAddress(address: ListenAddress): string {
 }
 
 /** The configuration for the start-up log: secrets only as whether they are set. */
-export function describeConfig(config: Config): Record<string, unknown> {
+export function describeConfig(config: Partial<Config>): Record<string, unknown> {
   const described: Record<string, unknown> = {};
   for (const name of OPTION_NAMES) {
     const definition: Option<unknown> = OPTIONS[name];
     const value = config[name];
+    if (value === undefined) continue;
     if (definition.isSecret) described[`${name}Configured`] = value !== null;
-    else if (name === 'http' || name === 'mqtt')
-      described[name] = config[name] === null ? 'off' : formatAddress(config[name]);
+    else if (name === 'http' || name === 'mqtt') described[name] = config[name] ? formatAddress(config[name]) : 'off';
     else described[name] = value;
   }
   return described;

@@ -2,9 +2,9 @@ import { constants } from 'node:fs';
 import { access, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { describeConfig } from '../config.ts';
-import type { Config } from '../config.ts';
-import { TlsFiles } from '../lib/tls-files.ts';
-import { EXIT, print, printJson, printResult } from './output.ts';
+import type { Config, ConfigResult } from '../config.ts';
+import { readTlsPair } from '../lib/tls-files.ts';
+import { EXIT, print, printJson, printResult, safeText } from './output.ts';
 
 async function canWrite(folder: string): Promise<boolean> {
   try {
@@ -26,29 +26,31 @@ async function folderFault(folder: string): Promise<string | null> {
   return (await canWrite(parent)) ? null : `--data "${folder}" cannot be made: ${parent} cannot be written to.`;
 }
 
-async function tlsFault(config: Config): Promise<string | null> {
-  if (config.tlsCert === null || config.tlsKey === null) return null;
-  try {
-    const files = await TlsFiles.open({ certPath: config.tlsCert, keyPath: config.tlsKey, onError: () => undefined });
-    files.close();
-    return null;
-  } catch (error) {
-    return `--tls-cert and --tls-key cannot be used: ${error instanceof Error ? error.message : String(error)}.`;
-  }
+async function tlsFaults({ tlsCert, tlsKey }: Partial<Config>): Promise<readonly string[]> {
+  if (!tlsCert || !tlsKey) return [];
+  const read = await readTlsPair({ cert: tlsCert, key: tlsKey });
+  return read.ok ? [] : read.faults.map((fault) => `--tls-cert and --tls-key cannot be used: ${fault}.`);
 }
 
-/** Looks at what `serve` would need and starts nothing. Resolves with the exit code. */
-export async function checkConfig(config: Config, warnings: readonly string[], isJson: boolean): Promise<number> {
-  const found = await Promise.all([folderFault(config.data), tlsFault(config)]);
-  const faults = found.filter((fault) => fault !== null);
+/**
+ * Looks at what `serve` would need and starts nothing; tells every fault, of the options and of what they name. Resolves
+ * with the exit code: wrong use where an option cannot be read or does not go with another.
+ */
+export async function checkConfig(result: ConfigResult, isJson: boolean): Promise<number> {
+  const config = result.ok ? result.config : result.known;
+  const ofOptions = result.ok ? [] : result.faults;
+  const folder = config.data === undefined ? null : await folderFault(config.data);
+  const faults = [...ofOptions, ...(folder === null ? [] : [folder]), ...(await tlsFaults(config))];
   const described = describeConfig(config);
+  const { warnings } = result;
   if (isJson) {
     printJson({ ok: faults.length === 0, faults, warnings, config: described });
   } else {
     printResult(described, false);
-    for (const warning of warnings) print(`warning: ${warning}`);
-    for (const fault of faults) print(`fault: ${fault}`);
+    for (const warning of warnings) print(`warning: ${safeText(warning)}`);
+    for (const fault of faults) print(`fault: ${safeText(fault)}`);
     print(faults.length === 0 ? 'The configuration is good.' : 'The configuration is not good.');
   }
+  if (ofOptions.length > 0) return EXIT.usage;
   return faults.length === 0 ? EXIT.ok : EXIT.failed;
 }

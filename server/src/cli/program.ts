@@ -56,9 +56,8 @@ function makeProgram(finish: (exitCode: number) => void): Command {
   addServerOptions(program.command('check-config').description('say what is wrong with options; start nothing'))
     .option('--json', 'write JSON')
     .action(async (flags: Flags) => {
-      const { config, warnings } = readConfig(flags);
       const { checkConfig } = await import('./check-config.ts');
-      finish(await checkConfig(config, warnings, flags['json'] === true));
+      finish(await checkConfig(loadConfig(flags, process.env), flags['json'] === true));
     });
   addMessageCommands(program, finish);
   addListenCommand(program, finish);

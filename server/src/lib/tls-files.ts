@@ -17,7 +17,7 @@ const POLL_MS = 2_000;
  * fit together (a renewal half written) is told and not used: the one before it goes on serving.
  */
 export class TlsFiles {
-  private readonly paths: { readonly cert: string; readonly key: string };
+  private readonly paths: TlsPaths;
   private readonly onError: (error: unknown) => void;
   private readonly listeners = new Set<(material: TlsMaterial) => void>();
   private material: TlsMaterial;
@@ -66,10 +66,45 @@ export interface TlsFilesOptions {
   readonly onError: (error: unknown) => void;
 }
 
-async function readPair(paths: { readonly cert: string; readonly key: string }): Promise<TlsMaterial> {
-  const [cert, key] = await Promise.all([readFile(paths.cert, 'utf8'), readFile(paths.key, 'utf8')]);
-  if (!new X509Certificate(cert).checkPrivateKey(createPrivateKey(key))) {
-    throw new Error(`the key in ${paths.key} does not belong to the certificate in ${paths.cert}`);
-  }
-  return { cert, key };
+interface TlsPaths {
+  readonly cert: string;
+  readonly key: string;
+}
+
+type PairResult =
+  | { readonly ok: true; readonly material: TlsMaterial }
+  /** All that is wrong, each without a full stop. */
+  | { readonly ok: false; readonly faults: readonly string[] };
+
+const wordsOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
+/** Reads a certificate and its key, or says everything that is wrong with the two files. */
+export async function readTlsPair(paths: TlsPaths): Promise<PairResult> {
+  const faults: string[] = [];
+  const part = async <Value>(path: string, what: string, parse: (pem: string) => Value) => {
+    let pem: string;
+    try {
+      pem = await readFile(path, 'utf8');
+    } catch (error) {
+      faults.push(`the ${what} cannot be read: ${wordsOf(error)}`);
+      return null;
+    }
+    try {
+      return { pem, parsed: parse(pem) };
+    } catch (error) {
+      faults.push(`${path} holds no ${what} in PEM that can be used (${wordsOf(error)})`);
+      return null;
+    }
+  };
+  const cert = await part(paths.cert, 'certificate', (pem) => new X509Certificate(pem));
+  const key = await part(paths.key, 'private key', (pem) => createPrivateKey(pem));
+  if (cert === null || key === null) return { ok: false, faults };
+  if (cert.parsed.checkPrivateKey(key.parsed)) return { ok: true, material: { cert: cert.pem, key: key.pem } };
+  return { ok: false, faults: [`the key in ${paths.key} does not belong to the certificate in ${paths.cert}`] };
+}
+
+async function readPair(paths: TlsPaths): Promise<TlsMaterial> {
+  const read = await readTlsPair(paths);
+  if (!read.ok) throw new Error(read.faults.join('; '));
+  return read.material;
 }

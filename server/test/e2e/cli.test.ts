@@ -253,8 +253,27 @@ describe('check-config', () => {
     });
     expect(bad.code).toBe(1);
     expect(bad.stdout).toContain('is no folder');
-    expect(bad.stdout).toContain('--tls-cert and --tls-key cannot be used');
+    expect(bad.stdout).toContain(`--tls-cert and --tls-key cannot be used: ${file} holds no certificate in PEM`);
+    expect(bad.stdout).toContain(`--tls-cert and --tls-key cannot be used: ${file} holds no private key in PEM`);
     expect(bad.stdout).toContain('CARILLON_HTPP is no option');
     expect(await readFile(file, 'utf8')).toBe('');
+  });
+
+  it('tells the faults of options and of what they name at once', async () => {
+    const file = path.join(root, 'no-folder');
+    await writeFile(file, '');
+    const options = ['--data', file, '--http', 'nowhere', '--tls-cert', path.join(root, 'gone.pem'), '--json'];
+    const bad = await runCarillon(['check-config', ...options], { CARILLON_LOG_LEVEL: 'loud' });
+    expect(bad.code).toBe(2);
+    expect(JSON.parse(bad.stdout)).toMatchObject({
+      ok: false,
+      faults: [
+        expect.stringContaining('--http "nowhere" is not an address'),
+        expect.stringContaining('CARILLON_LOG_LEVEL "loud" is no log level'),
+        expect.stringContaining('--tls-cert is given without --tls-key'),
+        expect.stringContaining('is no folder'),
+      ],
+      config: { data: file },
+    });
   });
 });
