@@ -98,11 +98,16 @@ function contentTable(content: Content): string {
   return list + table(fieldRows(schema.items ?? schema));
 }
 
+/** What a caller needs: one of several, or nothing. */
+function securityText(security: NonNullable<Operation['security']>): string {
+  const ways = security.map((way) => Object.keys(way).map(code).join(' and ') || 'nothing');
+  return ways.length === 0 ? '' : `<p class="quiet">Needs: ${ways.join(' or ')}</p>`;
+}
+
 function renderOperation(path: string, method: string, operation: Operation): string {
   const parts: string[] = [];
   if (operation.description !== undefined) parts.push(`<p>${escape(operation.description)}</p>`);
-  const [security] = operation.security ?? [];
-  if (security !== undefined) parts.push(`<p class="quiet">Needs: ${code(Object.keys(security).join(', '))}</p>`);
+  parts.push(securityText(operation.security ?? []));
   const parameters = (operation.parameters ?? []).map((parameter): Row => {
     const { name, required, description, schema } = parameter;
     return [

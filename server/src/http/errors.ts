@@ -67,11 +67,18 @@ export function answerNotFound(_request: FastifyRequest, reply: FastifyReply): v
 
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const;
 
+/** Every address and its methods. */
+export type RouteTable = ReadonlyMap<string, ReadonlySet<string>>;
+
 /**
  * Answers 405 with `Allow` to the methods that a known address does not have. To be called before any route is made; the
- * answers are made after all others, so that every plugin's addresses are known. `given`: addresses served elsewhere.
+ * answers are made by `finish`, after all others, so that every plugin's addresses are known. `given`: addresses served
+ * elsewhere.
  */
-export function refuseOtherMethods(app: FastifyInstance, given: ReadonlyMap<string, readonly string[]>): () => void {
+export function refuseOtherMethods(
+  app: FastifyInstance,
+  given: ReadonlyMap<string, readonly string[]>,
+): { readonly routes: RouteTable; readonly finish: () => void } {
   const known = new Map<string, Set<string>>();
   const add = (url: string, methods: readonly string[]): void => {
     const present = known.get(url) ?? new Set();
@@ -83,7 +90,7 @@ export function refuseOtherMethods(app: FastifyInstance, given: ReadonlyMap<stri
   app.addHook('onRoute', (route) => {
     if (!isDone && route.url !== '*') add(route.url, [route.method].flat());
   });
-  return () => {
+  const finish = (): void => {
     isDone = true;
     for (const [url, methods] of known) {
       const others = METHODS.filter((method) => !methods.has(method));
@@ -104,4 +111,5 @@ export function refuseOtherMethods(app: FastifyInstance, given: ReadonlyMap<stri
       });
     }
   };
+  return { routes: known, finish };
 }

@@ -3,36 +3,8 @@
  * JSON pointer), so they have no schema that could be collected; these entries say the same in OpenAPI's words.
  */
 import { limits } from '@carillon/protocol/limits.ts';
-
-type Json = Readonly<Record<string, unknown>>;
-
-const text = (description: string): Json => ({ type: 'string', description });
-const object = (properties: Json, required: readonly string[] = []): Json => ({ type: 'object', properties, required });
-const list = (items: Json): Json => ({ type: 'array', items });
-const json = (schema: Json): Json => ({ 'application/json': { schema } });
-const answer = (description: string, schema?: Json): Json => ({
-  description,
-  ...(schema === undefined ? undefined : { content: json(schema) }),
-});
-const inPath = (name: string, description: string): Json => ({
-  name,
-  in: 'path',
-  required: true,
-  description,
-  schema: { type: 'string' },
-});
-const inQuery = (name: string, description: string): Json => ({
-  name,
-  in: 'query',
-  description,
-  schema: { type: 'string' },
-});
-const inHeader = (name: string, description: string): Json => ({
-  name,
-  in: 'header',
-  description,
-  schema: { type: 'string' },
-});
+import { answer, inHeader, inPath, inQuery, json, list, object, text } from './openapi-words.ts';
+import type { Json } from './openapi-words.ts';
 
 const KEY_SECURITY = [{ serviceKey: [] }];
 const NUMBER_OR_TEXT = ['integer', 'string'];
@@ -126,7 +98,8 @@ const request = object(
   ['deliverychannel', 'destination', 'channels'],
 );
 
-const refusal = object({
+/** A refusal in the shape of the messaging API. */
+export const refusal = object({
   response: object({
     code: text('see docs/codes.md'),
     description: text(''),

@@ -4,6 +4,9 @@ import type { FastifyInstance } from 'fastify';
 import { DOCS_STYLE, renderDocsPage } from './docs-page.ts';
 import type { OpenapiDocument } from './docs-page.ts';
 import { messagingPaths } from './openapi-messaging.ts';
+import { otherPaths } from './openapi-others.ts';
+import { threadPaths } from './openapi-threads.ts';
+import { THREAD_BASES } from './threads.ts';
 
 const VERSION = '0.1.0';
 
@@ -16,7 +19,8 @@ const styleHash = createHash('sha256').update(DOCS_STYLE).digest('base64');
 const CONTENT_SECURITY_POLICY = `default-src 'none'; style-src 'sha256-${styleHash}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`;
 
 /**
- * `GET /openapi.json` and `GET /docs`. To be called before the routes it shall describe; those without a tag are left out.
+ * `GET /openapi.json` and `GET /docs`. To be called before the routes it shall describe; those without a tag are left out
+ * and have a path written by hand, but for the two of this function (test/e2e/openapi.test.ts holds the rest to it).
  * The document is made once, at the first request.
  */
 export async function registerOpenapi(fastify: FastifyInstance): Promise<void> {
@@ -28,10 +32,12 @@ export async function registerOpenapi(fastify: FastifyInstance): Promise<void> {
       components: {
         securitySchemes: {
           serviceKey: { type: 'apiKey', in: 'header', name: 'key' },
+          appSecret: { type: 'apiKey', in: 'header', name: 'secretKey' },
           adminToken: { type: 'http', scheme: 'bearer' },
+          metricsToken: { type: 'http', scheme: 'bearer' },
         },
       },
-      paths: structuredClone(messagingPaths),
+      paths: structuredClone({ ...messagingPaths, ...threadPaths(THREAD_BASES), ...otherPaths }),
     },
   });
 

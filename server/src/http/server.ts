@@ -14,6 +14,7 @@ import type { TlsMaterial } from '../lib/tls-files.ts';
 import type { HttpDeps } from './deps.ts';
 import { registerDeviceTokens } from './device-tokens.ts';
 import { answerError, answerNotFound, errorBody, isFaultAtNowhere, refuseOtherMethods } from './errors.ts';
+import type { RouteTable } from './errors.ts';
 import { registerHealth } from './health.ts';
 import { httpLimits } from './limits.ts';
 import { registerLinks } from './links.ts';
@@ -25,8 +26,10 @@ import { HSTS, SECURITY_HEADERS, writeRawError } from './wire.ts';
 
 export interface HttpServer {
   readonly server: Server;
-  /** For tests and for documents made from the routes. */
+  /** For tests. */
   readonly app: FastifyInstance;
+  /** What is served, by address as the framework writes it (`/l/:slug`). */
+  readonly routes: RouteTable;
   /** Resolves when connections are taken. Port 0: any free one. */
   listen(host: string, port: number): Promise<AddressInfo>;
   /** New connections get this certificate. Only for a server made with TLS. */
@@ -118,8 +121,8 @@ function addHooks(app: FastifyInstance, deps: HttpDeps): void {
 }
 
 /** Plugins load in order, each to its end, before the last one looks at all routes. */
-function addRoutes(app: FastifyInstance, deps: HttpDeps, isClosing: () => boolean): void {
-  const finish = refuseOtherMethods(app, new Map([[MESSAGING_PATH, ['POST']]]));
+function addRoutes(app: FastifyInstance, deps: HttpDeps, isClosing: () => boolean): RouteTable {
+  const { routes, finish } = refuseOtherMethods(app, new Map([[MESSAGING_PATH, ['POST']]]));
   app.register(async (scope) => {
     takeAnyBody(scope);
     registerStatus(scope, deps);
@@ -133,6 +136,7 @@ function addRoutes(app: FastifyInstance, deps: HttpDeps, isClosing: () => boolea
   const { registerAdmin } = deps;
   if (registerAdmin !== undefined) app.register(async (scope) => registerAdmin(scope));
   app.register(async () => finish());
+  return routes;
 }
 
 function handleRequests(server: Server, route: MessagingRoute, others: RequestHandler): void {
@@ -182,7 +186,7 @@ export async function createHttpServer(deps: HttpDeps): Promise<HttpServer> {
     others = handler;
   });
   addHooks(app, deps);
-  addRoutes(app, deps, () => closing !== null);
+  const routes = addRoutes(app, deps, () => closing !== null);
   const accepter = new Accepter(deps);
   handleRequests(server, new MessagingRoute({ accepter, observer }), (request, response) => others(request, response));
   handleUpgrades(server, deps);
@@ -204,6 +208,7 @@ export async function createHttpServer(deps: HttpDeps): Promise<HttpServer> {
   return {
     server,
     app,
+    routes,
     listen: (host, port) => listenOn(server, host, port),
     setTls(material) {
       if (!('setSecureContext' in server)) throw new Error('this port was made without TLS');

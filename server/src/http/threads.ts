@@ -14,7 +14,8 @@ import { findHolder, readJson } from './service-auth.ts';
 import { publishEntries } from './status.ts';
 import { readThreadCreate, readThreadPatch } from './thread-body.ts';
 
-const BASES = ['/rtmsAPI/api/v1', '/rtmsAPI/api/v2'] as const;
+/** The same API under two paths, as the original has it. */
+export const THREAD_BASES = ['/rtmsAPI/api/v1', '/rtmsAPI/api/v2'] as const;
 
 /** The original's answers of this API have their code and words at the top, and `"0"` for success. */
 function succeed(reply: FastifyReply, members: object): FastifyReply {
@@ -205,7 +206,7 @@ class ThreadRoutes {
 /** Routes of the thread API, under both of its base paths. */
 export function registerThreads(app: FastifyInstance, deps: HttpDeps): void {
   const routes = new ThreadRoutes(deps);
-  for (const base of BASES) {
+  for (const base of THREAD_BASES) {
     const threads = `${base}/apps/:appId/threads`;
     const userThreads = `${base}/apps/:appId/user/:userid/threads`;
     app.post<Params>(threads, (request, reply) => routes.create(request, reply));

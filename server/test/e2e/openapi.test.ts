@@ -1,8 +1,13 @@
 import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createAdmin } from '../../src/http/admin/admin.ts';
 import { renderDocsPage } from '../../src/http/docs-page.ts';
+import { registerOpenapi } from '../../src/http/openapi.ts';
+import { mintDeviceToken } from '../../src/identity/mint.ts';
 import { openAdminWorld } from '../support/admin-world.ts';
 import type { AdminWorld } from '../support/admin-world.ts';
+import { startTestServer } from '../support/http-server.ts';
+import { silentObserver } from '../support/silent-observer.ts';
 
 let world: AdminWorld;
 beforeAll(async () => {
@@ -23,12 +28,47 @@ describe('GET /openapi.json', () => {
       for (const [method, operation] of Object.entries(operations)) {
         const name = `${method} ${path}`;
         expect({ name, summary: operation['summary'] }).toEqual({ name, summary: expect.stringMatching(/\.$/u) });
-        expect(operation['security'], name).toHaveLength(1);
+        expect(operation['security'], name).not.toHaveLength(0);
         const named = [...path.matchAll(/\{(\w+)\}/gu)].map(([, parameter]) => parameter);
         const told = (operation['parameters'] ?? []) as { name: string; in: string }[];
         const inPath = told.filter((parameter) => parameter.in === 'path').map((parameter) => parameter.name);
         expect(inPath, name).toEqual(named);
       }
+    }
+  });
+});
+
+/** Served and not described: the description itself, and an address for those who forget the transid. */
+const NOT_DESCRIBED = new Set(['/openapi.json', '/docs', '/resources/v1/messaging/status/']);
+
+describe('the routes and the document', () => {
+  it('hold the same addresses and methods', async () => {
+    const server = await startTestServer({
+      deps: {
+        mintDeviceToken,
+        metrics: { token: null, render: () => Promise.resolve({ contentType: 'text/plain', body: '' }) },
+        registerAdmin: async (fastify) => {
+          await registerOpenapi(fastify);
+          await fastify.register(createAdmin({ ...world.at, bus: world.bus, observer: silentObserver }));
+        },
+      },
+    });
+    try {
+      const { json } = await server.call({ path: '/openapi.json' });
+      const { paths } = json as { paths: Record<string, Record<string, unknown>> };
+      const described = Object.entries(paths).flatMap(([path, operations]) =>
+        Object.keys(operations).map((method) => `${method.toUpperCase()} ${path}`),
+      );
+      const served = [...server.http.routes].flatMap(([url, methods]) => {
+        const path = url.replaceAll(/:(\w+)/gu, '{$1}');
+        // HEAD comes along with GET; it is described where it means something else.
+        const own = [...methods].filter((method) => method !== 'HEAD' || paths[path]?.['head'] !== undefined);
+        return NOT_DESCRIBED.has(url) ? [] : own.map((method) => `${method} ${path}`);
+      });
+      expect(described.toSorted()).toEqual(served.toSorted());
+      expect(described).toEqual(expect.arrayContaining(['HEAD /l/{slug}', 'POST /resources/v1/messaging']));
+    } finally {
+      await server.close();
     }
   });
 });
