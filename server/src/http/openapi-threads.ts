@@ -92,8 +92,9 @@ const listThreads = (summary: string, parameters: readonly Json[]): Json => ({
 
 const update = (parameters: readonly Json[]): Json => ({
   tags: ['threads'],
-  summary: 'Changes a thread, for all its users; a closed one takes no message.',
-  description: 'What is not given stays; an empty text clears. One of them is needed.',
+  summary: 'Changes or closes a thread, for all its users.',
+  description:
+    'What is not given stays; an empty text clears. At least one is needed. A closed thread takes no message.',
   security: SECURITY,
   parameters,
   requestBody: {

@@ -31,10 +31,10 @@ export async function registerOpenapi(fastify: FastifyInstance): Promise<void> {
       info: { title: 'Carillon', version: VERSION, description: DESCRIPTION },
       components: {
         securitySchemes: {
-          serviceKey: { type: 'apiKey', in: 'header', name: 'key' },
-          appSecret: { type: 'apiKey', in: 'header', name: 'secretKey' },
-          adminToken: { type: 'http', scheme: 'bearer' },
-          metricsToken: { type: 'http', scheme: 'bearer' },
+          serviceKey: { type: 'apiKey', in: 'header', name: 'key', description: 'A key of a service.' },
+          appSecret: { type: 'apiKey', in: 'header', name: 'secretKey', description: 'The secret of an app.' },
+          adminToken: { type: 'http', scheme: 'bearer', description: 'An admin token; it begins with `cat_`.' },
+          metricsToken: { type: 'http', scheme: 'bearer', description: 'The one given by `--metrics-token`.' },
         },
       },
       paths: structuredClone({ ...messagingPaths, ...threadPaths(THREAD_BASES), ...otherPaths }),

@@ -75,12 +75,15 @@ describe('the routes and the document', () => {
 
 describe('GET /docs', () => {
   it('is one page that fetches and runs nothing', async () => {
-    const { status, text, headers } = await world.call('GET', '/docs');
+    const { status, text: page, headers } = await world.call('GET', '/docs');
+    const text = page.replaceAll('<wbr>', '');
     expect(status).toBe(200);
     expect(headers['content-type']).toBe('text/html; charset=utf-8');
     expect(text).toContain('<code>/resources/v1/messaging</code>');
     expect(text).toContain('<code>channels.appmessaging.message.text</code>');
     expect(text).toContain('<code>/admin/v1/services/{id}/keys</code>');
+    expect(text).toContain('<td><code>warnings</code> lists what was ignored</td>');
+    expect(text).toContain('Needs: <code>serviceKey</code> or <code>appSecret</code>');
     expect(text).not.toMatch(/<script|<link|<img|<iframe|\son\w+=|@import|url\(|style="/iu);
     expect(text.match(/(?:src|href)="(?!#|\/openapi\.json")/u)).toBeNull();
     const style = /<style>(?<style>[\s\S]*?)<\/style>/u.exec(text)?.groups?.['style'] ?? '';

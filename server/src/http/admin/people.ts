@@ -106,7 +106,7 @@ function addThreads(routes: Routes, deps: AdminDeps, ofApp: OfApp): void {
     {
       method: 'GET',
       url: '/apps/:id/threads',
-      tag: 'threads',
+      tag: 'admin-threads',
       summary: list,
       query: ThreadQuery,
       answer: pageView(ThreadView),
@@ -128,7 +128,7 @@ function addThreads(routes: Routes, deps: AdminDeps, ofApp: OfApp): void {
     {
       method: 'GET',
       url: '/apps/:id/threads/:threadId',
-      tag: 'threads',
+      tag: 'admin-threads',
       summary: 'Reads a thread.',
       answer: ThreadView,
     },
