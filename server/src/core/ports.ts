@@ -399,7 +399,7 @@ export interface Store {
   /** The epoch that positions begin with; changes only when a backup is restored. */
   epoch(): string;
   head(user: UserKey): Promise<number>;
-  /** Heads of many users at once, for the poll below the hints. */
+  /** Heads of many users at once, for the poll below the hints. Erased users are left out. */
   heads(users: readonly UserKey[]): Promise<ReadonlyMap<UserKey, number>>;
   /** Entries after a number in number order, whatever their state; purged ones are simply not there. */
   readLog(user: UserKey, after: number, limit: number): Promise<readonly LogEntry[]>;
@@ -479,7 +479,7 @@ export interface Store {
   >;
   getProfile(appId: string, userid: string): Promise<Profile | null>;
   listProfiles(appId: string, cursor: string | null, limit: number): Promise<Page<Profile>>;
-  /** Erases the person: profile, log, devices. */
+  /** Erases the person: profile, log, devices. Whoever asks for it tells the bus, so that live sessions end. */
   deleteProfile(appId: string, userid: string, now: number): Promise<boolean>;
 
   // Provisioning
@@ -545,7 +545,8 @@ export interface UserHint {
   readonly entry: LogEntry | null;
 }
 
-export type BusTopic = 'receipts' | 'objects' | 'timers';
+/** `erased`: some user was; gateways look whether it is one of theirs. */
+export type BusTopic = 'receipts' | 'objects' | 'timers' | 'erased';
 
 export interface Bus {
   /** Tells whoever watches these users. Synchronous in process. */

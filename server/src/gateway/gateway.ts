@@ -42,6 +42,9 @@ export class Gateway implements Hub, Admission {
   #isDraining = false;
   #polledAt: number;
   #isPolling = false;
+  /** A user was erased: the next tick looks whether it is one of those here. */
+  #pollsSoon = false;
+  readonly #stopHearing: () => void;
   #onIdle: (() => void) | null = null;
 
   constructor(options: GatewayOptions) {
@@ -52,6 +55,10 @@ export class Gateway implements Hub, Admission {
     this.wheel = new TimerWheel(now);
     this.#polledAt = now;
     this.#listener = new Listener(this, this.context.limits);
+    // Not at once: where thousands are erased one after the other, all sessions are looked through once a second.
+    this.#stopHearing = this.context.bus.subscribe('erased', () => {
+      this.#pollsSoon = true;
+    });
     this.#stopTicker = ticks ? startTicker(TICK_MS, () => this.tick()) : null;
   }
 
@@ -119,11 +126,13 @@ export class Gateway implements Hub, Admission {
 
   // ---------------------------------------------------------------------------------------------- time
 
-  /** Deadlines of connections, and now and then a look for hints that were lost. Once a second. */
+  /** Deadlines of connections, and now and then a look for hints that were lost and users that are gone. Once a second. */
   tick(): void {
     const now = this.context.clock.monotonic();
     this.wheel.advance(now);
-    if (now - this.#polledAt < this.context.limits.pollMs || this.#isPolling) return;
+    const isDue = this.#pollsSoon || now - this.#polledAt >= this.context.limits.pollMs;
+    if (!isDue || this.#isPolling) return;
+    this.#pollsSoon = false;
     this.#polledAt = now;
     this.#isPolling = true;
     this.#poll()
@@ -134,15 +143,19 @@ export class Gateway implements Hub, Admission {
   }
 
   async #poll(): Promise<void> {
-    const sessions: Session[] = [];
-    for (const { session } of this.#connections) if (session?.isSubscribed === true) sessions.push(session);
+    const open: { connection: Connection; session: Session }[] = [];
+    for (const connection of this.#connections) {
+      const { session } = connection;
+      if (session !== null) open.push({ connection, session });
+    }
     const { pollUsersMax } = this.context.limits;
-    for (let start = 0; start < sessions.length; start += pollUsersMax) {
-      const part = sessions.slice(start, start + pollUsersMax);
-      const heads = await this.context.store.heads(part.map(({ options }) => options.user));
-      for (const session of part) {
+    for (let start = 0; start < open.length; start += pollUsersMax) {
+      const part = open.slice(start, start + pollUsersMax);
+      const heads = await this.context.store.heads(part.map(({ session }) => session.options.user));
+      for (const { connection, session } of part) {
         const head = heads.get(session.options.user);
-        if (head !== undefined && head > session.seen) session.expect(head);
+        if (head === undefined) connection.finish(REASON.administrative, 'user-erased', 'the user was erased');
+        else if (session.isSubscribed && head > session.seen) session.expect(head);
       }
     }
   }
@@ -156,6 +169,7 @@ export class Gateway implements Hub, Admission {
   async drain(ms: number): Promise<void> {
     this.#isDraining = true;
     this.#listener.stop();
+    this.#stopHearing();
     const gone = new Promise<void>((resolve) => {
       this.#onIdle = resolve;
     });

@@ -24,6 +24,7 @@ export const REASON = {
   packetTooLarge: 0x95,
   messageRate: 0x96,
   quotaExceeded: 0x97,
+  administrative: 0x98,
   badPayload: 0x99,
   retainUnsupported: 0x9a,
   qosUnsupported: 0x9b,

@@ -10,7 +10,7 @@ export interface BusHarness {
   readonly close: () => Promise<void>;
 }
 
-const TOPICS: readonly BusTopic[] = ['receipts', 'objects', 'timers'];
+const TOPICS: readonly BusTopic[] = ['receipts', 'objects', 'timers', 'erased'];
 
 function hint(user: number, head: number): UserHint {
   return { user, head, entry: null };

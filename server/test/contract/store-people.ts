@@ -325,6 +325,7 @@ function profileCases(makeStore: MakeStore): void {
     expect(await f.store.readLog(ann!.user, 0, 10)).toEqual([]);
     expect((await f.store.counts(f.clock.now())).waiting).toBe(1);
     expect(await f.store.head(ann!.user)).toBe(ann!.n);
+    expect(await f.store.heads([ann!.user])).toEqual(new Map());
   });
 
   it('erases a person: profile, log and devices, and frees the keys', async () => {
@@ -336,6 +337,7 @@ function profileCases(makeStore: MakeStore): void {
     expect(await f.store.deleteProfile(appId, 'ann', f.clock.now())).toBe(true);
     expect(await f.store.deleteProfile(appId, 'ann', f.clock.now())).toBe(false);
     expect(await f.store.findUser(appId, 'ann')).toBeNull();
+    expect(await f.store.heads([entry.user])).toEqual(new Map());
     await f.reopen();
     expect(await f.store.getProfile(appId, 'ann')).toBeNull();
     expect(await f.store.findUser(appId, 'ann')).toBeNull();

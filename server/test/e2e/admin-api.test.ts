@@ -279,6 +279,17 @@ describe('people and deliveries', () => {
     expect(heads).toEqual([1]);
   });
 
+  it('tells the gateways when it erases a user', async () => {
+    const acme = await world.tenant('acme');
+    let told = 0;
+    const stop = world.bus.subscribe('erased', () => (told += 1));
+    const profile = `/apps/${acme.appId}/profiles/${acme.userid}`;
+    expect((await root('DELETE', profile)).status).toBe(204);
+    expect((await root('DELETE', profile)).status).toBe(404);
+    stop();
+    expect(told).toBe(1);
+  });
+
   it('shows a message’s way, its receipts, and sends them again', async () => {
     const acme = await world.tenant('acme');
     const timeline = (await root('GET', `/messages/${acme.transid}`)).body;

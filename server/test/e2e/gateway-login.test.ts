@@ -141,6 +141,42 @@ describe('tokens that end', () => {
   });
 });
 
+describe('users that are erased', () => {
+  const erase = async (user: string): Promise<void> => {
+    expect(await world.store.deleteProfile(world.tenant.appId, user)).toBe(true);
+  };
+
+  test('every session of the user ends with its reason within a second, subscribed or not; others go on', async () => {
+    const subscribed = await world.device({ ...v5, clientId: 'phone' });
+    await subscribed.subscribe(world.topic());
+    const silent = await world.device({ ...v5, clientId: 'tablet' });
+    const other = await world.device({ user: 'ben', clientId: 'phone' });
+    await erase('ann');
+    world.bus.publish('erased');
+    world.pass(1_000);
+    for (const device of [subscribed, silent]) {
+      expect(await device.next('disconnect')).toMatchObject({
+        reasonCode: 0x98,
+        properties: { reasonString: 'the user was erased' },
+      });
+      await device.closed();
+    }
+    await other.ping();
+  });
+
+  test('also where nobody told of it, and who connects again is somebody new', async () => {
+    await world.send('before');
+    const device = await world.device({ ...v5, clean: false, properties: { sessionExpiryInterval: 60 } });
+    await erase('ann');
+    world.pass(world.gateway.context.limits.pollMs);
+    await device.closed();
+    const again = await world.raw();
+    const password = await world.token();
+    const connack = await again.connect({ ...v5, username: world.topic(), password, clean: false });
+    expect(connack.sessionPresent).toBe(false);
+  });
+});
+
 describe('strangers', () => {
   test('5 s for a CONNECT, byte by byte too', async () => {
     const silent = await world.raw();

@@ -88,12 +88,13 @@ function addProfileChanges(routes: Routes, deps: AdminDeps, ofApp: OfApp): void 
       return profile === null ? notFound : ok(showProfile(profile));
     }),
   );
-  const erase = 'Erases a user of an app: profile, messages and devices.';
+  const erase = 'Erases a user of an app: profile, messages and devices. Open sessions end.';
   routes.add(
     { method: 'DELETE', url: PROFILE, tag: 'profiles', summary: erase, answer: null },
     ofApp(async (app, call) => {
       const userid = call.params['userid'] ?? '';
       if (!(await deps.store.deleteProfile(app.id, userid, deps.clock.now()))) return notFound;
+      deps.bus.publish('erased');
       noteChange(deps, call, { action: 'remove', kind: 'profile', id: `${app.id}/${userid}` });
       return nothing;
     }),

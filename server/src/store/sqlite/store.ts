@@ -172,7 +172,7 @@ export class SqliteStore implements Store {
   }
 
   heads(users: readonly UserKey[]): Promise<ReadonlyMap<UserKey, number>> {
-    return this.run(() => new Map(users.map((user) => [user, this.state.users.head(this.state.users.byKey(user))])));
+    return this.run(() => this.state.users.heads(users));
   }
 
   readLog(user: UserKey, after: number, limit: number): Promise<readonly LogEntry[]> {

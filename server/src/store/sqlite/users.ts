@@ -12,6 +12,8 @@ export interface UserState {
   readonly app: string;
   /** Last number given; -1: not read yet. */
   head: number;
+  /** Known once the head was read: erasing forgets what is in memory, and found by an identifier is not erased. */
+  isErased: boolean;
   /** Every entry that waits has a number above it. */
   low: number;
   /** Entries that wait; -1: not counted, it is at most head - low. */
@@ -87,7 +89,15 @@ export class UserIndex {
     if (found !== null || identifier.type === 'msisdn') return found;
     const column = this.column(app, identifier.type);
     const made = this.db.sql(MAKE[column === 'customerid' ? 'customerid' : 'userid']).run(app, identifier.value, now);
-    const state: UserState = { id: Number(made.lastInsertRowid), app, head: 0, low: 0, waiting: 0, threads: null };
+    const state: UserState = {
+      id: Number(made.lastInsertRowid),
+      app,
+      head: 0,
+      isErased: false,
+      low: 0,
+      waiting: 0,
+      threads: null,
+    };
     this.byId.set(state.id, state);
     this.remember(column, identifier.value, state);
     return state;
@@ -134,7 +144,7 @@ export class UserIndex {
     const known = this.byId.get(id);
     if (known !== undefined) return known;
     const appId = app ?? String(this.db.get('SELECT app FROM users WHERE id = ?', id)?.['app'] ?? '');
-    const state: UserState = { id, app: appId, head: -1, low: 0, waiting: -1, threads: null };
+    const state: UserState = { id, app: appId, head: -1, isErased: false, low: 0, waiting: -1, threads: null };
     this.byId.set(id, state);
     return state;
   }
@@ -143,13 +153,24 @@ export class UserIndex {
   head(state: UserState): number {
     if (state.head < 0) {
       const row = this.db.get(
-        'SELECT max(coalesce((SELECT max(n) FROM log WHERE user = ?), 0), (SELECT purged FROM users WHERE id = ?)) AS head',
-        state.id,
+        'SELECT max(coalesce((SELECT max(n) FROM log WHERE user = id), 0), purged) AS head, coalesce(userid, customerid, msisdn) IS NULL AS erased FROM users WHERE id = ?',
         state.id,
       );
+      state.isErased = row === undefined || Number(row['erased']) === 1;
       state.head = Math.max(Number(row?.['head'] ?? 0), this.youngLast(state.id));
     }
     return state.head;
+  }
+
+  /** The heads of those who are not erased. */
+  heads(users: readonly UserKey[]): Map<UserKey, number> {
+    const heads = new Map<UserKey, number>();
+    for (const user of users) {
+      const state = this.byKey(user);
+      const head = this.head(state);
+      if (!state.isErased) heads.set(user, head);
+    }
+    return heads;
   }
 
   /** Whether the cheap bound alone says that at most `room` wait. */
