@@ -85,7 +85,8 @@ describe('prepareDemo', () => {
     await damage();
     const second = await prepare();
     await expectWhole(second);
-    expect(second).toMatchObject({ serviceId: first.serviceId, appid: first.appid, templateId: first.templateId });
+    const { serviceId, appid, templateId, linkid, threadId } = first;
+    expect(second).toMatchObject({ serviceId, appid, templateId, linkid, threadId });
     expect(second.serviceKey).not.toBe(first.serviceKey);
     expect(second.adminToken).not.toBe(first.adminToken);
     expect(await store.getObject('key', hashOf(first.serviceKey))).toBeNull();
@@ -129,7 +130,9 @@ describe('prepareDemo', () => {
     const service = await store.getObject('service', demo.serviceId);
     await replaceObjects(at, { kind: 'service', value: { ...service!, state: 'suspended' } });
     await store.updateThread(demo.appid, demo.threadId, { status: 'Closed' }, 1);
-    await expectWhole(await prepare());
+    const again = await prepare();
+    await expectWhole(again);
+    expect(again.threadId).toBe(demo.threadId);
   });
 });
 

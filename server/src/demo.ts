@@ -6,8 +6,7 @@
  */
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
-import { uuidv7 } from 'uuidv7';
-import type { App, Client, ObjectKind, Objects, Service, Smartlink, Template } from './core/model.ts';
+import type { App, Client, ObjectKind, Objects, Service, Smartlink, Template, Thread } from './core/model.ts';
 import {
   createAdminToken,
   createApp,
@@ -135,16 +134,27 @@ async function prepareAdminToken(at: Provisioning, kept: Kept): Promise<string> 
   return (await createAdminToken(at, { clientId: '*', name: TOKEN_NAME })).text;
 }
 
+/** Known without a file: one demo has one thread, however often it is prepared. */
+const threadIdOf = (appId: string): string => `demo-${appId}`;
+
+/** The thread the file names, or else the one that an earlier start made: a file may be gone when the data is not. */
+async function findThread(at: Provisioning, appId: string, id: string | undefined): Promise<Thread | null> {
+  const named = id === undefined ? null : await at.store.getThread(appId, id);
+  return named ?? at.store.getThread(appId, threadIdOf(appId));
+}
+
 async function prepareThread(
   at: Provisioning,
   kept: Kept,
   sender: { appId: string; serviceId: string },
 ): Promise<string> {
-  const known = kept.threadId === undefined ? null : await at.store.getThread(sender.appId, kept.threadId);
-  if (known?.status === 'Active') return known.id;
+  const known = await findThread(at, sender.appId, kept.threadId);
+  if (known?.status === 'Closed')
+    await at.store.updateThread(sender.appId, known.id, { status: 'Active' }, at.clock.now());
+  if (known !== null) return known.id;
   const thread = await at.store.createThread(
     {
-      id: uuidv7(),
+      id: threadIdOf(sender.appId),
       appId: sender.appId,
       type: 'Conversation',
       title: THREAD_TITLE,
