@@ -12,6 +12,7 @@ import { jsonFetchOver } from './identity/fetch-json.ts';
 import { mintDeviceToken } from './identity/mint.ts';
 import { JwtVerifier } from './identity/verifier.ts';
 import { createGuardedFetch } from './lib/guarded-fetch.ts';
+import { makeLru } from './lib/lru.ts';
 import { systemClock, systemRandom } from './lib/system.ts';
 import { systemScheduler } from './lib/timers.ts';
 import { TlsFiles } from './lib/tls-files.ts';
@@ -106,7 +107,7 @@ function startHouse(base: Base) {
   const writer = new GroupWriter({ store, bus, clock, observer, scheduler: systemScheduler });
   started.add('writer', () => writer.drained());
   metrics.addGauge('carillon_writer_depth', 'Work that waits for the next commit.', () => writer.depth);
-  const directory = new Directory({ store, bus, clock });
+  const directory = new Directory({ store, bus, clock, makeCache: makeLru });
   const fetch = createGuardedFetch({ allowList: allowListOf(config), ...receiptFetchLimits });
   started.add('outgoing requests', () => fetch.close());
   return { ...base, store, bus, metrics, observer, writer, directory, fetch };

@@ -3,6 +3,7 @@ import { FakeClock } from '../../test/support/clock.ts';
 import { MemoryBus } from '../bus/memory.ts';
 import { Directory, directoryLimits, keyIdOf } from './directory.ts';
 import type { ObjectKind, Objects, ServiceKey } from './model.ts';
+import { makeLru } from '../lib/lru.ts';
 
 const client = { id: 'c1', name: 'Client', priority: 2, retentionDays: 30, createdAt: 0 } as const;
 const service = {
@@ -62,7 +63,7 @@ function setUp() {
   const store = new Shelf();
   const bus = new MemoryBus();
   const clock = new FakeClock();
-  return { store, bus, clock, directory: new Directory({ store, bus, clock }) };
+  return { store, bus, clock, directory: new Directory({ store, bus, clock, makeCache: makeLru }) };
 }
 
 describe('Directory', () => {

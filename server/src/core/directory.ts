@@ -8,10 +8,19 @@ export interface KeyHolder {
   readonly client: Client;
 }
 
+/** A map of a bounded number of entries that forgets what was used longest ago. */
+export interface Cache<Key, Value> {
+  get(key: Key): Value | undefined;
+  set(key: Key, value: Value): void;
+  clear(): void;
+}
+
 export interface DirectoryOptions {
   readonly store: Pick<Store, 'getObject' | 'objectsRevision'>;
   readonly bus: Pick<Bus, 'subscribe'>;
   readonly clock: Clock;
+  /** Handed in, as the domain imports nothing but the protocol. */
+  readonly makeCache: <Key, Value>(entriesMax: number) => Cache<Key, Value>;
 }
 
 export const directoryLimits = {
@@ -24,41 +33,6 @@ export const directoryLimits = {
   /** A longer text is no key and is not looked up. */
   keyLengthMax: 256,
 } as const;
-
-/**
- * A map of at most so many entries that forgets, roughly, what was used longest ago: two generations, and what the older
- * one still gives is moved to the younger.
- */
-class BoundedMap<Value> {
-  private young = new Map<string, Value>();
-  private old = new Map<string, Value>();
-  private readonly generationMax: number;
-
-  constructor(entriesMax: number) {
-    this.generationMax = Math.max(1, Math.floor(entriesMax / 2));
-  }
-
-  get(key: string): Value | undefined {
-    const value = this.young.get(key);
-    if (value !== undefined) return value;
-    const older = this.old.get(key);
-    if (older !== undefined) this.set(key, older);
-    return older;
-  }
-
-  set(key: string, value: Value): void {
-    if (this.young.size >= this.generationMax && !this.young.has(key)) {
-      this.old = this.young;
-      this.young = new Map();
-    }
-    this.young.set(key, value);
-  }
-
-  clear(): void {
-    this.young.clear();
-    this.old.clear();
-  }
-}
 
 /**
  * The SHA-256 of a service key in hex: its id in the store. A plain hash is enough, since keys are random
@@ -77,8 +51,9 @@ export function keyIdOf(keyText: string): string {
 export class Directory {
   private readonly store: DirectoryOptions['store'];
   private readonly clock: Clock;
-  private readonly keys = new BoundedMap<KeyHolder>(directoryLimits.keysMax);
-  private readonly objects = new Map<ObjectKind, BoundedMap<unknown>>();
+  private readonly makeCache: DirectoryOptions['makeCache'];
+  private readonly keys: Cache<string, KeyHolder>;
+  private readonly objects = new Map<ObjectKind, Cache<string, unknown>>();
   private readonly unsubscribe: () => void;
   private revision = -1;
   private freshUntil = Number.NEGATIVE_INFINITY;
@@ -89,6 +64,8 @@ export class Directory {
   constructor(options: DirectoryOptions) {
     this.store = options.store;
     this.clock = options.clock;
+    this.makeCache = options.makeCache;
+    this.keys = options.makeCache(directoryLimits.keysMax);
     this.unsubscribe = options.bus.subscribe('objects', () => this.drop());
   }
 
@@ -151,7 +128,7 @@ export class Directory {
     await this.refresh();
     let map = this.objects.get(kind);
     if (map === undefined) {
-      map = new BoundedMap(directoryLimits.objectsPerKindMax);
+      map = this.makeCache(directoryLimits.objectsPerKindMax);
       this.objects.set(kind, map);
     }
     const known = map.get(id);

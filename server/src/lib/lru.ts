@@ -40,3 +40,8 @@ export class Lru<Key, Value> {
     return this.young.size + this.old.size;
   }
 }
+
+/** For whom a cache is handed in (`core`, which does not import this folder). */
+export function makeLru<Key, Value>(entriesMax: number): Lru<Key, Value> {
+  return new Lru(entriesMax);
+}

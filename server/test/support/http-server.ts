@@ -15,6 +15,7 @@ import { systemRandom } from './random.ts';
 import { seedTenant } from './seed.ts';
 import type { SeedOptions, Tenant } from './seed.ts';
 import { silentObserver } from './silent-observer.ts';
+import { makeLru } from '../../src/lib/lru.ts';
 
 export interface Answered {
   readonly status: number;
@@ -132,7 +133,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
   const store = new SqliteStore({ path: ':memory:', clock, random: systemRandom });
   const tenant = await seedTenant(store, options.seed);
   const bus = new MemoryBus();
-  const directory = new Directory({ store, bus, clock });
+  const directory = new Directory({ store, bus, clock, makeCache: makeLru });
   const observer = options.observer ?? silentObserver;
   const writer = new GroupWriter({ store, bus, clock, observer, scheduler: systemScheduler });
   const http = await createHttpServer({

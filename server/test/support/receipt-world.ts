@@ -26,6 +26,7 @@ import { FakeScheduler } from './scheduler.ts';
 import { seedTenant } from './seed.ts';
 import type { Tenant } from './seed.ts';
 import { silentObserver } from './silent-observer.ts';
+import { makeLru } from '../../src/lib/lru.ts';
 
 /** One POST as it arrived. */
 export interface Arrival {
@@ -161,7 +162,7 @@ export class ReceiptWorld {
       warning: (event) => this.warnings.push(event),
     };
     this.writer = new GroupWriter({ store: this.store, bus, clock, observer, scheduler: systemScheduler });
-    this.directory = new Directory({ store: this.store, bus, clock });
+    this.directory = new Directory({ store: this.store, bus, clock, makeCache: makeLru });
     const allowed = parseAllowList(options.allow ?? ['127.0.0.0/8']);
     if (!allowed.ok) throw new Error('the allow list is wrong');
     this.fetch = createGuardedFetch({ allowList: allowed.allowList, ...receiptFetchLimits, ...options.fetch });
