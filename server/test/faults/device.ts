@@ -26,7 +26,8 @@ export class Device {
   readonly texts = new Set<string>();
   /** Reasons of the server for ending the connection. */
   readonly disconnects: number[] = [];
-  onMessage: () => void = () => undefined;
+  /** Something arrived, or the connection ended. */
+  onNews: () => void = () => undefined;
   private client: MqttClient | null = null;
 
   constructor(user: string) {
@@ -57,6 +58,7 @@ export class Device {
       connectTimeout: 10_000,
     });
     this.client = client;
+    client.on('close', () => this.onNews());
     client.on('disconnect', (packet) => this.disconnects.push(packet.reasonCode ?? 0));
     // Before the CONNACK: a kept session goes on in the same segment, and a message without a listener is acknowledged.
     client.on('message', (_topic, payload) => this.take(payload.toString()));
@@ -83,7 +85,7 @@ export class Device {
       this.texts.add(text);
       this.received.push({ text, tid: body.tid, seq: body.seq ?? 0, expiry: Date.parse(body.expiry), at: Date.now() });
     }
-    this.onMessage();
+    this.onNews();
   }
 }
 
@@ -112,19 +114,22 @@ export class Devices {
     return device;
   }
 
-  /** Resolves when the condition holds, looked at after every message; false: not within `ms`. */
+  /**
+   * Resolves when the condition holds, looked at after every message and every end of a connection; false: not
+   * within `ms`.
+   */
   until(condition: () => boolean, ms: number): Promise<boolean> {
     return new Promise((resolve) => {
       const end = (result: boolean): void => {
         clearTimeout(timer);
-        for (const device of this.all) device.onMessage = () => undefined;
+        for (const device of this.all) device.onNews = () => undefined;
         resolve(result);
       };
       const timer = setTimeout(() => end(condition()), ms);
       const look = (): void => {
         if (condition()) end(true);
       };
-      for (const device of this.all) device.onMessage = look;
+      for (const device of this.all) device.onNews = look;
       look();
     });
   }
