@@ -257,6 +257,22 @@ const GROUPS: Readonly<Record<string, readonly Verb[]>> = {
       method: 'GET',
       path: '/messages/{transid}',
     },
+    {
+      name: 'of',
+      description: 'the messages of a user, the newest first',
+      args: ['appid', 'userid'],
+      method: 'GET',
+      path: '/messages?appId={appid}&userid={userid}',
+      isList: true,
+    },
+    {
+      name: 'find',
+      description: 'messages by correlationid, the newest first',
+      args: ['correlationid'],
+      method: 'GET',
+      path: '/messages?correlationid={correlationid}',
+      isList: true,
+    },
   ],
   receipt: [
     {

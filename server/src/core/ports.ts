@@ -380,6 +380,30 @@ export type LinkVisit =
   | { readonly kind: 'expired' }
   | { readonly kind: 'unknown' };
 
+/** What an operator has in hand of a message. */
+export type MessageMark =
+  | { readonly kind: 'transid'; readonly transid: string }
+  | { readonly kind: 'correlationid'; readonly correlationid: string }
+  /** Whoever the identifier means now; only messages that took a number of the user's log. */
+  | { readonly kind: 'user'; readonly appId: string; readonly identifier: Identifier };
+
+export interface MessageSearch {
+  /** null: every client's. */
+  readonly clientId: string | null;
+  /** null: every service's. */
+  readonly serviceId: string | null;
+  readonly mark: MessageMark;
+  readonly limit: number;
+}
+
+export interface FoundMessage {
+  readonly transid: string;
+  readonly clientId: string;
+  readonly serviceId: string;
+  readonly appId: string;
+  readonly acceptedAt: number;
+}
+
 export interface StoreCounts {
   readonly waiting: number;
   readonly users: number;
@@ -439,6 +463,8 @@ export interface Store {
   // Status and recall; null: unknown, or another service's.
   requestStatus(serviceId: string, transid: string): Promise<RequestStatus | null>;
   transidsByCorrelationid(serviceId: string, correlationid: string, limit: number): Promise<readonly string[]>;
+  /** Messages by what is known of them, the newest first. */
+  findMessages(search: MessageSearch): Promise<readonly FoundMessage[]>;
   recall(serviceId: string, transid: string, now: number): Promise<readonly RecallResult[] | null>;
 
   // Smartlinks

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import type { MessageMark, MessageSearch } from '../../src/core/ports.ts';
 import { transidOf } from '../../src/core/transid.ts';
 import { customerid, destinationOf, HOUR_MS, MINUTE_MS, msisdn, userid } from '../support/builders.ts';
 import { seedTenant } from '../support/seed.ts';
@@ -105,6 +106,39 @@ function statusCases(makeStore: MakeStore): void {
     expect(await f.store.transidsByCorrelationid(serviceId, 'order-1', 2)).toHaveLength(2);
     expect(await f.store.transidsByCorrelationid(serviceId, 'order', 10)).toEqual([]);
     expect(await f.store.transidsByCorrelationid(other.serviceId, 'order-1', 10)).toEqual([]);
+  });
+
+  it('finds messages by transid, correlationid and user, within a client, the newest first', async () => {
+    const f = fixture();
+    const other = await seedTenant(f.store, { name: 'globex' });
+    const { clientId, serviceId, appId } = f.tenant;
+    const tenant = { clientId: other.clientId, serviceId: other.serviceId, appId: other.appId };
+    const labelled = (name: string) => ({ correlationid: 'order-1', identifiers: [userid(name)] });
+    const one = f.unit({ destinations: [labelled('ann'), destinationOf(userid('ben'))] });
+    const two = f.unit({ destinations: [destinationOf(userid('ben')), labelled('ann')] });
+    const foreign = f.unit({ ...tenant, destinations: [labelled('ann')] });
+    await f.write({ accepts: [one, two, foreign] });
+    const find = async (mark: MessageMark, scope: Partial<MessageSearch> = {}): Promise<string[]> => {
+      const found = await f.store.findMessages({ clientId: null, serviceId: null, limit: 10, mark, ...scope });
+      return found.map((message) => message.transid);
+    };
+    const byLabel = { kind: 'correlationid', correlationid: 'order-1' } as const;
+    const ofOthers = { clientId: other.clientId };
+    expect(await find(byLabel)).toEqual([transidOf(foreign.uid, 0), transidOf(two.uid, 1), transidOf(one.uid, 0)]);
+    expect(await find(byLabel, { clientId })).toEqual([transidOf(two.uid, 1), transidOf(one.uid, 0)]);
+    expect(await find(byLabel, { clientId, limit: 1 })).toEqual([transidOf(two.uid, 1)]);
+    expect(await find(byLabel, { serviceId: other.serviceId })).toEqual([transidOf(foreign.uid, 0)]);
+    const byTransid = { kind: 'transid', transid: transidOf(two.uid, 1).toUpperCase() } as const;
+    expect(await f.store.findMessages({ clientId, serviceId, limit: 1, mark: byTransid })).toEqual([
+      { transid: transidOf(two.uid, 1), clientId, serviceId, appId, acceptedAt: two.acceptedAt },
+    ]);
+    expect(await find(byTransid, ofOthers)).toEqual([]);
+    expect(await find({ kind: 'transid', transid: transidOf(two.uid, 2) })).toEqual([]);
+    const byUser = { kind: 'user', appId, identifier: userid('ann') } as const;
+    expect(await find(byUser)).toEqual([transidOf(two.uid, 1), transidOf(one.uid, 0)]);
+    expect(await find(byUser, { limit: 1 })).toEqual([transidOf(two.uid, 1)]);
+    expect(await find(byUser, ofOthers)).toEqual([]);
+    expect(await find({ ...byUser, identifier: userid('nobody') })).toEqual([]);
   });
 
   it('counts what waits and the users', async () => {

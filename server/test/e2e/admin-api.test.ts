@@ -299,8 +299,16 @@ describe('people and deliveries', () => {
       deliveries: [{ destination: { type: 'userid', value: 'ann' }, state: 'queued', userid: 'ann' }],
     });
     expect(JSON.stringify(timeline)).not.toContain('Hello');
-    const search = await root('GET', `/messages?serviceId=${acme.serviceId}&correlationid=order-1`);
-    expect(search.body).toEqual({ transids: [acme.transid] });
+    const { transid, clientId, serviceId, appId } = acme;
+    const found = { items: [{ transid, clientId, serviceId, appId, acceptedAt: expect.any(String) }], next: null };
+    for (const query of [
+      `correlationid=order-1&serviceId=${serviceId}`,
+      `transid=${transid}`,
+      `appId=${appId}&userid=ann`,
+    ])
+      expect((await root('GET', `/messages?${query}`)).body, query).toEqual(found);
+    const wrong = ['', 'userid=ann', `transid=${transid}&correlationid=order-1`, `appId=${appId}`];
+    for (const query of wrong) expect((await root('GET', `/messages?${query}`)).status, query).toBe(400);
 
     const dead = await root('GET', `/receipts?state=dead&serviceId=${acme.serviceId}`);
     expect(dead.body).toMatchObject({ items: [{ id: acme.receiptId, state: 'dead', history: [{ status: 500 }] }] });

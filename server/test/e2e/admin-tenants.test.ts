@@ -181,6 +181,10 @@ describe('lists', () => {
       expect([unknown.status, others.text]).toEqual([404, unknown.text]);
       expect((await world.call('GET', path + acme.serviceId, { token: acme.token })).status).toBe(200);
     }
+    for (const query of ['correlationid=order-1', `transid=${rival.transid}`, `appId=${rival.appId}&userid=ann`]) {
+      const answer = await world.call('GET', `/admin/v1/messages?${query}`, { token: acme.token });
+      expect(answer.text, query).not.toContain(rival.transid);
+    }
     const byTransid = await world.call('GET', `/admin/v1/receipts?transid=${rival.transid}`, { token: acme.token });
     expect(byTransid.body).toEqual({ items: [], next: null });
   });

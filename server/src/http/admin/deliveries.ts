@@ -1,24 +1,16 @@
 /** What became of messages: the timeline, the receipts, the endpoints that said 410. */
+import type { Static } from 'typebox';
 import { stateName } from '../../core/delivery-state.ts';
-import type { DisabledEndpoint, Service } from '../../core/model.ts';
+import type { DisabledEndpoint } from '../../core/model.ts';
 import type { RequestStatus } from '../../core/delivery-status.ts';
-import type { ReceiptFilter, ReceiptRecord } from '../../core/ports.ts';
+import type { MessageMark, ReceiptFilter, ReceiptRecord } from '../../core/ports.ts';
 import { timeText } from './checks.ts';
-import { findOwned, listScope, noteChange, notFound, nothing, ok, pageOf } from './context.ts';
-import type { AdminDeps, Call, Routes } from './context.ts';
-import { eachObject } from './provision.ts';
+import { findOwned, invalid, listScope, noteChange, notFound, nothing, ok, pageOf } from './context.ts';
+import type { AdminDeps, Answer, Call, Routes } from './context.ts';
 import { addResource } from './resources.ts';
-import {
-  EndpointView,
-  MessageQuery,
-  MessageView,
-  pageView,
-  ReceiptQuery,
-  ReceiptView,
-  TransidList,
-} from './schemas.ts';
+import { EndpointView, FoundView, MessageQuery, MessageView, pageView, ReceiptQuery, ReceiptView } from './schemas.ts';
 
-const TRANSIDS_MAX = 1_000;
+const FOUND_DEFAULT = 100;
 
 function showMessage(status: RequestStatus): unknown {
   const { transid, clientId, serviceId, appId, channelWord, correlationid, priority } = status;
@@ -43,14 +35,43 @@ function showMessage(status: RequestStatus): unknown {
   };
 }
 
-/** The message, if a service that the token may see has sent it. */
+const scopeOf = (call: Call): string | null => (call.scope.clientId === '*' ? null : call.scope.clientId);
+
+/** The message, if the token may see the service that sent it. */
 async function findMessage(deps: AdminDeps, call: Call, transid: string): Promise<RequestStatus | null> {
-  const clientId = call.scope.clientId === '*' ? null : call.scope.clientId;
-  for await (const service of eachObject<'service'>(deps.store, 'service', clientId)) {
-    const status = await deps.store.requestStatus((service satisfies Service).id, transid);
-    if (status !== null) return status;
+  const mark = { kind: 'transid', transid } as const;
+  const [found] = await deps.store.findMessages({ clientId: scopeOf(call), serviceId: null, mark, limit: 1 });
+  return found === undefined ? null : deps.store.requestStatus(found.serviceId, transid);
+}
+
+/** What is searched by; a sentence where it is not exactly one thing. */
+function markOf(query: Static<typeof MessageQuery>): MessageMark | string {
+  const marks: MessageMark[] = [];
+  const { transid, correlationid, appId } = query;
+  if (transid !== undefined) marks.push({ kind: 'transid', transid });
+  if (correlationid !== undefined) marks.push({ kind: 'correlationid', correlationid });
+  for (const type of ['userid', 'customerid', 'msisdn'] as const) {
+    const value = query[type];
+    if (value === undefined) continue;
+    if (appId === undefined) return `${type} needs appId beside it: who it is depends on the app`;
+    marks.push({ kind: 'user', appId, identifier: { type, value } });
   }
-  return null;
+  const [mark] = marks;
+  return mark !== undefined && marks.length === 1
+    ? mark
+    : 'search by exactly one of transid, correlationid, userid, customerid, msisdn';
+}
+
+async function search(deps: AdminDeps, call: Call): Promise<Answer> {
+  const query = call.query as Static<typeof MessageQuery>;
+  const mark = markOf(query);
+  if (typeof mark === 'string') return invalid([{ path: '', message: mark }]);
+  const { serviceId = null, appId, limit = FOUND_DEFAULT } = query;
+  if (serviceId !== null && (await findOwned(deps, call, 'service', serviceId)) === null) return notFound;
+  if (appId !== undefined && (await findOwned(deps, call, 'app', appId)) === null) return notFound;
+  const found = await deps.store.findMessages({ clientId: scopeOf(call), serviceId, mark, limit });
+  const items = found.map((message) => ({ ...message, acceptedAt: timeText(message.acceptedAt) }));
+  return ok({ items, next: null });
 }
 
 export function addMessages(routes: Routes, deps: AdminDeps): void {
@@ -62,15 +83,10 @@ export function addMessages(routes: Routes, deps: AdminDeps): void {
       return status === null ? notFound : ok(showMessage(status));
     },
   );
-  const search = 'The transids a service got for a correlationid.';
+  const summary = 'Finds messages by transid, by correlationid or by user, the newest first.';
   routes.add(
-    { method: 'GET', url: '/messages', tag: 'messages', summary: search, query: MessageQuery, answer: TransidList },
-    async (call) => {
-      const service = await findOwned(deps, call, 'service', String(call.query['serviceId']));
-      if (service === null) return notFound;
-      const correlationid = String(call.query['correlationid']);
-      return ok({ transids: await deps.store.transidsByCorrelationid(service.id, correlationid, TRANSIDS_MAX) });
-    },
+    { method: 'GET', url: '/messages', tag: 'messages', summary, query: MessageQuery, answer: pageView(FoundView) },
+    (call) => search(deps, call),
   );
 }
 

@@ -294,11 +294,21 @@ export const MessageView = Type.Object({
   expiry: Time,
   deliveries: Type.Array(DeliveryView),
 });
+const Mark = (description: string) => Type.Optional(Type.String({ minLength: 1, maxLength: 256, description }));
 export const MessageQuery = Type.Object(
-  { serviceId: Id, correlationid: Type.String({ minLength: 1, maxLength: 50 }) },
+  {
+    transid: Mark('of any service'),
+    correlationid: Mark('the label of a request or destination'),
+    appId: Mark('the app of the user; needed with userid, customerid and msisdn'),
+    userid: Mark('a user’s messages, from the end of the log'),
+    customerid: Mark('the same'),
+    msisdn: Mark('the same'),
+    serviceId: Mark('of this service only'),
+    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000, description: 'default 100' })),
+  },
   closed,
 );
-export const TransidList = Type.Object({ transids: Type.Array(Type.String()) });
+export const FoundView = Type.Object({ transid: Id, clientId: Id, serviceId: Id, appId: Id, acceptedAt: Time });
 
 // ------------------------------------------------------------------------------------------------- tokens
 

@@ -4,8 +4,10 @@ import type {
   AcceptResult,
   Clock,
   DeviceKey,
+  FoundMessage,
   LinkVisit,
   LogEntry,
+  MessageSearch,
   OwedQuery,
   Page,
   Random,
@@ -31,6 +33,7 @@ import { Objects } from './objects.ts';
 import { People } from './people.ts';
 import type { PutProfile } from './people.ts';
 import { Receipts } from './receipts.ts';
+import { Search } from './search.ts';
 import { Sessions } from './sessions.ts';
 import { Settle } from './settle.ts';
 import { State } from './state.ts';
@@ -238,6 +241,10 @@ export class SqliteStore implements Store {
 
   requestStatus(serviceId: string, transid: string): Promise<RequestStatus | null> {
     return this.run(() => this.statuses.status(serviceId, transid));
+  }
+
+  findMessages(search: MessageSearch): Promise<readonly FoundMessage[]> {
+    return this.run(() => new Search(this.state).find(search));
   }
 
   transidsByCorrelationid(serviceId: string, correlationid: string, limit: number): Promise<readonly string[]> {
