@@ -429,6 +429,8 @@ export interface Store {
   readLog(user: UserKey, after: number, limit: number): Promise<readonly LogEntry[]>;
   /** What this device is still owed of one priority after a number: see {@link SessionOpened} for the rule. */
   readOwed(query: OwedQuery): Promise<readonly LogEntry[]>;
+  /** Messages of the user that hold something: those not read yet, and with those read; true at the head told along. */
+  countMessages(user: UserKey): Promise<{ readonly head: number; readonly unread: number; readonly total: number }>;
   findUser(appId: string, userid: string): Promise<UserKey | null>;
   /**
    * Marks the device as subscribed, with the head at that moment as its base if it had none.

@@ -6,7 +6,7 @@ import type { GatewayLimits } from './limits.ts';
 /** What the gateway reads of the store. */
 export type GatewayStore = Pick<
   Store,
-  'epoch' | 'head' | 'heads' | 'readLog' | 'readOwed' | 'subscribe' | 'unsubscribe' | 'getThread'
+  'epoch' | 'countMessages' | 'head' | 'heads' | 'readLog' | 'readOwed' | 'subscribe' | 'unsubscribe' | 'getThread'
 >;
 
 /** What all parts of the gateway share. */

@@ -141,6 +141,22 @@ function statusCases(makeStore: MakeStore): void {
     expect(await find({ ...byUser, identifier: userid('nobody') })).toEqual([]);
   });
 
+  it('counts the messages of a user: read and unread, not what ended nor events', async () => {
+    const f = fixture();
+    const entries = [];
+    for (let count = 0; count < 5; count += 1) entries.push(await f.send('ann'));
+    const { user } = entries[0]!;
+    await f.settle({ kind: 'delivered', user, ref: { n: 1 }, sentAt: null });
+    await f.settle({ kind: 'read', user, ref: { n: 2 } });
+    await f.settle({ kind: 'failed', user, ref: { n: 3 }, code: '7513' });
+    await f.send('ben');
+    const head = await f.store.head(user);
+    expect(head).toBeGreaterThanOrEqual(5);
+    expect(await f.store.countMessages(user)).toEqual({ head, unread: 3, total: 4 });
+    await f.reopen();
+    expect(await f.store.countMessages(user)).toEqual({ head, unread: 3, total: 4 });
+  });
+
   it('counts what waits and the users', async () => {
     const f = fixture();
     await f.send('ann');

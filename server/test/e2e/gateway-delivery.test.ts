@@ -377,6 +377,25 @@ describe('sessions', () => {
   });
 });
 
+describe('counts', () => {
+  test('are told before everything else to who asks, and to nobody else', async () => {
+    for (const text of ['a', 'b', 'c']) await world.send(text);
+    const plain = await world.device({ ...v5, clientId: 'plain' });
+    await plain.subscribe(world.topic(), { counts: 'off' });
+    const read = await plain.take();
+    expect(read['type']).toBe('message');
+    expect(await plain.up(world.topic(), { type: 'read', tids: [read['tid']] })).toBe(0);
+    const asking = await world.device({ ...v5, clientId: 'asking' });
+    await asking.subscribe(world.topic(), { counts: 'on' });
+    const { packet, body } = await asking.down();
+    const user = await world.store.findUser(world.tenant.appId, 'ann');
+    const position = `${world.store.epoch()}:${await world.store.head(user!)}`;
+    expect(packet.qos).toBe(0);
+    expect(body).toEqual({ type: 'counts', position, unread: 2, total: 3 });
+    expect((await asking.down()).body).toMatchObject({ type: 'message' });
+  });
+});
+
 describe('since', () => {
   test('SUBACK tells the position; since tells everything after one, in number order', async () => {
     for (const [text, priority] of [

@@ -129,14 +129,14 @@ export class RawDevice {
   /** Subscribes; the answer's codes and, in MQTT 5, the position it tells. */
   async subscribe(
     topic: string,
-    options: { qos?: 0 | 1 | 2; since?: string } = {},
+    options: { qos?: 0 | 1 | 2; since?: string; counts?: string } = {},
   ): Promise<{ granted: number[]; position: string | undefined }> {
-    const { qos = 1, since } = options;
+    const { qos = 1, ...asked } = options;
     this.send({
       cmd: 'subscribe',
       messageId: 1,
       subscriptions: [{ topic, qos, nl: false, rap: false, rh: 0 }],
-      ...(since === undefined ? {} : { properties: { userProperties: { since } } }),
+      ...(Object.keys(asked).length === 0 ? {} : { properties: { userProperties: asked } }),
     });
     const suback = await this.next('suback');
     return {

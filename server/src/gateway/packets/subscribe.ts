@@ -1,7 +1,8 @@
 import { formatPosition } from '@carillon/protocol/device.ts';
+import type { CountsDown } from '@carillon/protocol/device.ts';
 import type { Connection } from '../connection.ts';
 import type { SubscribePacket, UnsubscribePacket } from '../decode.ts';
-import { encodeSuback, encodeUnsuback } from '../encode.ts';
+import { encodePublish, encodeSuback, encodeUnsuback, topicField } from '../encode.ts';
 import { REASON } from '../reasons.ts';
 import type { Session } from '../session.ts';
 import { filterKind, isUserTopic } from '../topics.ts';
@@ -10,7 +11,7 @@ const FAILURE_OF_3_1_1 = 0x80;
 
 /**
  * SUBSCRIBE: the user's own topic and nothing else (contract §4). Delivery begins after the answer, which tells where
- * the log stands. `since`: from which position everything is told again.
+ * the log stands. `since`: from which position everything is told again; `counts`: `on`: how many there are.
  */
 export function onSubscribe(connection: Connection, session: Session, packet: SubscribePacket): void {
   if (packet.properties.subscriptionId !== undefined) {
@@ -26,15 +27,20 @@ export function onSubscribe(connection: Connection, session: Session, packet: Su
   }
   const { hub } = connection;
   const { store, observer } = hub.context;
-  const since = packet.properties.user?.findLast(([name]) => name === 'since')?.[1] ?? null;
+  const asked = new Map(packet.properties.user);
+  const since = asked.get('since') ?? null;
   // Held, so that a second SUBSCRIBE cannot overtake the first one.
   connection.hold();
   session.watch(() => hub.wake(session));
   // A QoS 0 subscription is a view and ends with its connection, also where that ends by a crash of the server.
-  store.subscribe(session.options.user, session.options.device, own.qos !== 0).then(
-    ({ base, head, purgedTo }) => {
+  const { user, device } = session.options;
+  const subscribed = store.subscribe(user, device, own.qos !== 0);
+  const counted = asked.get('counts') === 'on' ? subscribed.then(() => store.countMessages(user)) : null;
+  Promise.all([subscribed, counted]).then(
+    ([{ base, head, purgedTo }, counts]) => {
       const epoch = store.epoch();
       answer(connection, packet, { granted, position: formatPosition({ epoch, number: head }) });
+      if (counts !== null) tellCounts(connection, own.filter, { epoch, ...counts });
       const subscription = { topic: own.filter, qos: own.qos === 0 ? 0 : 1, since } as const;
       session.start(subscription, { base, head, epoch, purgedTo });
       connection.release();
@@ -74,6 +80,19 @@ function answer(
   // User properties are left out where the client could not take them.
   else connection.send(encodeSuback({ version, packetId: packet.packetId, ...result, position: null }));
   connection.flush();
+}
+
+/** Before the first message and at QoS 0: whoever asked reads it there, nobody else ever gets one (decision 0017). */
+function tellCounts(
+  connection: Connection,
+  topic: string,
+  counts: { epoch: string; head: number; unread: number; total: number },
+): void {
+  const { epoch, head, unread, total } = counts;
+  const event: CountsDown = { type: 'counts', position: formatPosition({ epoch, number: head }), unread, total };
+  const payload = { head: JSON.stringify(event), tail: Buffer.alloc(0) };
+  const { version } = connection;
+  connection.send(encodePublish({ version, topic: topicField(topic), packetId: 0, expirySeconds: 0, payload }));
 }
 
 /** UNSUBSCRIBE: delivery stops, which is stored before it is answered; what was sent may still be acknowledged. */

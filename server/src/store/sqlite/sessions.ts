@@ -125,6 +125,20 @@ export class Sessions {
     return { base, head, purgedTo: Number(purged?.['purged'] ?? 0) };
   }
 
+  countMessages(user: UserKey): { head: number; unread: number; total: number } {
+    const { db, users } = this.state;
+    this.state.ripen(user);
+    const row = db.get(
+      'SELECT count(*) AS total, coalesce(sum(state <> ?2), 0) AS unread FROM log WHERE user = ?1 AND request IS NOT NULL AND state IN (?3, ?4, ?5, ?2)',
+      user,
+      STATE.read,
+      STATE.queued,
+      STATE.sent,
+      STATE.delivered,
+    );
+    return { head: users.head(users.byKey(user)), unread: Number(row?.['unread']), total: Number(row?.['total']) };
+  }
+
   unsubscribe(user: UserKey, device: DeviceKey): void {
     const { db } = this.state;
     const row = db.get('SELECT subscribed FROM devices WHERE id = ? AND user = ?', device, user);

@@ -186,6 +186,10 @@ export class SqliteStore implements Store {
     return this.run(() => this.sessions.owed(query));
   }
 
+  countMessages(user: UserKey): Promise<{ head: number; unread: number; total: number }> {
+    return this.run(() => this.sessions.countMessages(user));
+  }
+
   findUser(appId: string, userid: string): Promise<UserKey | null> {
     return this.run(() => this.state.users.find(appId, { type: 'userid', value: userid })?.id ?? null);
   }
