@@ -16,13 +16,14 @@ export interface TargetFlags {
 /** Longest wait for an answer. */
 const ANSWER_TIMEOUT_MS = 30_000;
 
-export const dataFolderOf = (flags: Pick<TargetFlags, 'data'>): string =>
-  path.resolve(flags.data ?? process.env['CARILLON_DATA'] ?? 'data');
-
+/** An empty variable counts as not given. */
 const given = (name: string): string | undefined => {
   const value = process.env[name];
   return value === '' ? undefined : value;
 };
+
+export const dataFolderOf = (flags: Pick<TargetFlags, 'data'>): string =>
+  path.resolve(flags.data ?? given('CARILLON_DATA') ?? 'data');
 
 /** The options that every command with a server behind it takes. */
 export function addTarget(command: Command, credential: 'key' | 'token' | null): Command {

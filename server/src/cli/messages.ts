@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { systemClock } from '../lib/system.ts';
 import { addTarget, callServer, findTarget, needKey } from './api.ts';
-import type { Target, TargetFlags } from './api.ts';
+import type { Reply, Target, TargetFlags } from './api.ts';
 import { CommandFailed, EXIT, print, printJson, printResult, usageError } from './output.ts';
 
 const collect = (value: string, before: readonly string[] = []): string[] => [...before, value];
@@ -67,6 +67,13 @@ interface Refusal {
   readonly details?: readonly { path: string; message: string }[];
 }
 
+/** What was answered in place of a result, as the end of the command: also by what is no messaging API. */
+function failureOf({ status, body }: Reply): CommandFailed {
+  const { response, error } = (body ?? {}) as { response?: Refusal; error?: { message?: string } };
+  if (response?.code !== undefined) return new CommandFailed(refusalText(response));
+  return new CommandFailed(`The server answered ${status}${error?.message === undefined ? '' : `: ${error.message}`}.`);
+}
+
 /** A refusal as one sentence. */
 function refusalText({ code, description, details = [] }: Refusal): string {
   const reasons = details.map(({ path, message }) => (path === '' ? message : `${path} ${message}`));
@@ -81,12 +88,11 @@ async function send(flags: SendFlags): Promise<number> {
     headers: { key: needKey(target) },
     body: requestOf(flags, target),
   });
-  const { response } = reply.body as {
-    response: Refusal | readonly { code: string; description: string; transid: string }[];
-  };
+  const { response } = (reply.body ?? {}) as { response?: unknown };
   if (flags.json === true) printJson(reply.body);
-  if (!Array.isArray(response)) throw new CommandFailed(refusalText(response as Refusal));
-  if (flags.json !== true) for (const item of response) print(`${item.code} ${item.description} ${item.transid}`);
+  if (!Array.isArray(response)) throw failureOf(reply);
+  const items = response as readonly { code: string; description: string; transid: string }[];
+  if (flags.json !== true) for (const item of items) print(`${item.code} ${item.description} ${item.transid}`);
   return EXIT.ok;
 }
 
@@ -95,9 +101,7 @@ async function status(transid: string, flags: TargetFlags): Promise<number> {
   const path = `/resources/v1/messaging/status/${encodeURIComponent(transid)}`;
   const reply = await callServer(target.url, { method: 'GET', path, headers: { key: needKey(target) } });
   if (flags.json === true) printJson(reply.body);
-  if (!Array.isArray(reply.body)) {
-    throw new CommandFailed(refusalText((reply.body as { response: Refusal }).response ?? reply.body));
-  }
+  if (!Array.isArray(reply.body)) throw failureOf(reply);
   if (flags.json === true) return EXIT.ok;
   const items = reply.body as Record<string, unknown>[];
   printResult(
@@ -178,10 +182,8 @@ export async function mintToken(userid: string, flags: TokenFlags): Promise<Mint
     headers: { key: needKey(target) },
     body: { appid, userid, customerid, msisdn, deviceid, ttl: ttlOf(flags) },
   });
-  const { token, expires, response } = reply.body as Partial<MintedToken> & { response?: Refusal };
-  if (response !== undefined) throw new CommandFailed(refusalText(response));
-  if (token === undefined || expires === undefined)
-    throw new CommandFailed(`The server answered ${reply.status} and no token.`);
+  const { token, expires } = (reply.body ?? {}) as Partial<MintedToken>;
+  if (token === undefined || expires === undefined) throw failureOf(reply);
   return { token, expires, appid };
 }
 

@@ -58,7 +58,9 @@ function readTokenRequest(body: JsonObject): Read {
     else names[key] = value as string;
   }
   const ttl = body['ttl'] ?? null;
-  const ttlSeconds = ttl === null || ttl === '' ? null : Number(ttl);
+  // Number() alone would read true as a second and [60] as a minute.
+  const isNumeric = typeof ttl === 'number' || (typeof ttl === 'string' && /^\d+$/.test(ttl));
+  const ttlSeconds = ttl === null || ttl === '' ? null : isNumeric ? Number(ttl) : Number.NaN;
   if (ttlSeconds !== null && !(Number.isInteger(ttlSeconds) && ttlSeconds >= 1 && ttlSeconds <= TTL_SECONDS_MAX)) {
     faults.push({ path: '/ttl', message: `must be a whole number of seconds, from 1 to ${TTL_SECONDS_MAX}` });
   }

@@ -1,5 +1,7 @@
 import { existsSync } from 'node:fs';
 import { readFile, stat, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { SqliteStore } from '../../src/store/sqlite/store.ts';
@@ -16,6 +18,30 @@ const parse = (result: CommandResult): Record<string, unknown> => {
   expect(result.code, result.stderr).toBe(0);
   return JSON.parse(result.stdout) as Record<string, unknown>;
 };
+
+describe('with something else than a messaging API', () => {
+  it.each([
+    ['nothing', '', 'The server answered 404.'],
+    [
+      'an error of another part',
+      '{"error":{"code":"not-found","message":"there is nothing"}}',
+      '404: there is nothing.',
+    ],
+  ])('says what was answered: %s', async (_what, body, sentence) => {
+    const other = createServer((_request, response) => response.writeHead(404).end(body));
+    await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve));
+    const url = `http://127.0.0.1:${(other.address() as AddressInfo).port}`;
+    const target = ['--url', url, '--key', 'k', '--data', root];
+    const commands = [
+      ['send', '--to', 'ann', '--text', 'x'],
+      ['status', 't'],
+      ['token', 'ann', '--appid', 'a'],
+    ];
+    const results = await Promise.all(commands.map((command) => runCarillon([...command, ...target])));
+    other.close();
+    for (const { code, stderr } of results) expect([code, stderr]).toEqual([1, expect.stringContaining(sentence)]);
+  });
+});
 
 describe('with a server in demo mode', () => {
   let server: ServerProcess;
@@ -51,10 +77,18 @@ describe('with a server in demo mode', () => {
       data,
     ]);
     await Promise.all([tcp.said('connected as a'), web.said('connected as b')]);
-    const sent = parse(await run('send', '--to', 'ann', '--text', 'red \u001b[31malert\u009b', '--json'));
+    const sent = parse(
+      await run('send', '--to', 'ann', '--correlationid', 'o-1', '--text', 'red \u001b[31malert\u009b', '--json'),
+    );
     const [{ transid }] = sent['response'] as [{ transid: string }];
     const [plain, json] = await Promise.all([tcp.ended, web.ended]);
     expect([plain.code, json.code]).toEqual([0, 0]);
+    const { appid } = server.demo();
+    for (const search of [
+      ['of', appid, 'ann'],
+      ['find', 'o-1'],
+    ])
+      expect(parse(await run('admin', 'message', ...search, '--json'))).toMatchObject([{ transid }]);
     expect(plain.stdout).toContain('red \\u001b[31malert\\u009b');
     // oxlint-disable-next-line no-control-regex -- what must not reach a terminal
     expect(plain.stdout).not.toMatch(/[\u001b\u009b]/u);

@@ -113,6 +113,13 @@ describe('device tokens', () => {
     expect(minted.at(-1)).not.toHaveProperty('customerid');
   });
 
+  it.each([true, [60], '0x10', ' 60 ', 1.5, {}])('are not made for a ttl of %j', async (ttl) => {
+    await start(deps);
+    const answered = await ask({ userid: 'ann', ttl });
+    expect(answered.status).toBe(400);
+    expect(answered.json).toMatchObject({ response: { code: '7004', details: [{ path: '/ttl' }] } });
+  });
+
   it('are refused with a status and a code', async () => {
     await start(deps);
     await seedTenant(server!.store, { name: 'other' });
