@@ -114,10 +114,14 @@ export class Gateway implements Hub, Admission {
     const { sessionsPerTurn } = this.context.limits;
     const turn = this.#woken.length <= sessionsPerTurn ? this.#woken : this.#woken.slice(0, sessionsPerTurn);
     this.#woken = this.#woken.slice(turn.length);
+    // All packets are made before the first is written (at most batchBytesMax a session wait meanwhile): writes that follow
+    // each other closely cost less, since whoever reads them has no time to fall asleep and be woken for each. With one
+    // message in flight on 1,000 devices a tenth more messages a second.
     for (const session of turn) {
       this.#isWoken.delete(session);
-      session.pump();
+      session.fill();
     }
+    for (const session of turn) session.pump();
     if (this.#woken.length === 0 || this.#isTurnPlanned) return;
     this.#isTurnPlanned = true;
     // Sockets get their turn in between, so that keep-alives and acknowledgements do not wait for a large commit.

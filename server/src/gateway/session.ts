@@ -179,15 +179,16 @@ export class Session {
   pump(): void {
     let isMore = true;
     while (isMore && !this.#isClosed) {
-      this.#fill();
+      this.fill();
       const wasFull = this.#outlet.isBlocked;
       this.#outlet.flush();
       isMore = wasFull && !this.#outlet.isBlocked;
     }
   }
 
-  #fill(): void {
-    while (this.#topic !== null && this.#hasRoom) {
+  /** Queues what may be sent now, up to a batch; {@link pump} writes it. */
+  fill(): void {
+    while (!this.#isClosed && this.#topic !== null && this.#hasRoom) {
       if (this.#replay !== null) {
         if (!this.#pumpReplay(this.#replay)) break;
         continue;
