@@ -24,6 +24,9 @@ const SUSPECT_CODES = new Set([7, 10, 13]);
 /** BUSY 5, LOCKED 6, READONLY 8, CANTOPEN 14: refused, and nothing was begun. */
 const REFUSED_CODES = new Set([5, 6, 8, 14]);
 
+/** What was undone: the transaction that failed, or whatever was not on the disk yet. */
+export type ResetKind = 'rolled back' | 'reopened';
+
 /** A row as node:sqlite gives it. */
 export type Row = Record<string, string | number | null>;
 
@@ -35,7 +38,7 @@ export type Row = Record<string, string | number | null>;
 export class Connection {
   private readonly path: string;
   private readonly sync: SyncFile | undefined;
-  private readonly onReset: (kind: 'rolled back' | 'reopened') => void;
+  private readonly onReset: (kind: ResetKind) => void;
   private handle: DatabaseSync | null = null;
   /** Of the handle; null: in memory, or no handle. */
   private wal: WalSync | null = null;
@@ -51,7 +54,7 @@ export class Connection {
   private isClosed = false;
 
   /** `onReset` must drop what was derived from the file: the transaction that failed, or, where it was opened anew, all. */
-  constructor(path: string, onReset: (kind: 'rolled back' | 'reopened') => void, sync?: SyncFile) {
+  constructor(path: string, onReset: (kind: ResetKind) => void, sync?: SyncFile) {
     this.path = path;
     this.sync = sync;
     this.onReset = onReset;
@@ -291,7 +294,18 @@ function primaryCode(error: unknown): number | null {
 function open(path: string): DatabaseSync {
   const isNew = path !== ':memory:' && !existsSync(path);
   const handle = new DatabaseSync(path, { timeout: BUSY_MS });
-  if (isNew) chmodSync(path, 0o600);
+  try {
+    if (isNew) chmodSync(path, 0o600);
+    prepare(handle);
+    return handle;
+  } catch (error) {
+    // Not left to the collector: it would keep the index of a log that is cut, and no handle after it could read.
+    handle.close();
+    throw error;
+  }
+}
+
+function prepare(handle: DatabaseSync): void {
   checkVersion(handle);
   handle.exec('PRAGMA journal_mode = WAL');
   // No sync within a commit, no checkpoint within one either: see WalSync.
@@ -306,7 +320,6 @@ function open(path: string): DatabaseSync {
   // What a process before this one left in the log may be in the page cache alone, after a sync that failed: moved into
   // the database it is written and synced once more.
   handle.exec('PRAGMA wal_checkpoint');
-  return handle;
 }
 
 function checkVersion(handle: DatabaseSync): void {

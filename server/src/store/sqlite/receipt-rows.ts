@@ -29,9 +29,10 @@ export class ReceiptRows {
 
   constructor(state: State) {
     this.state = state;
-    state.onReset(() => {
+    state.onReset((kind) => {
       this.pendingCount = -1;
       this.deadCount = -1;
+      if (kind === 'reopened') this.leased.clear();
     });
     state.onReceiptsPurged(() => {
       this.deadCount = -1;

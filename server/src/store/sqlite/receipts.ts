@@ -85,11 +85,22 @@ export class Receipts {
     this.reader = new FeedReader(state);
     this.rows = new ReceiptRows(state);
     this.audiences = new Audiences(state);
-    state.onReset(() => {
+    state.onReset((kind) => {
       this.persisted = -1;
       this.deletedTo = -1;
+      if (kind === 'reopened') this.forget();
     });
     state.onTransaction(() => this.writeDone());
+  }
+
+  /** Commits were undone: their numbers in the feed will be given to something else. What is being sent is sent again. */
+  private forget(): void {
+    this.cursor = -1;
+    this.expanded = [];
+    this.expandedAt = 0;
+    this.claimed.clear();
+    this.open.clear();
+    this.openWorks = 0;
   }
 
   private start(): void {
@@ -168,6 +179,7 @@ export class Receipts {
 
   /** Reads on in the feed until some works are there; a row of a large request alone may give more than a batch. */
   private expand(claiming: Claiming): boolean {
+    this.start();
     const batch = Math.min(claiming.limit, FEED_ROWS_MAX);
     this.expanded = [];
     this.expandedAt = 0;

@@ -4,7 +4,7 @@ import type { StateNumber } from '../../core/delivery-state.ts';
 import type { ThreadType } from '../../core/model.ts';
 import { Lru } from '../../lib/lru.ts';
 import { Connection } from './connection.ts';
-import type { Row } from './connection.ts';
+import type { ResetKind, Row } from './connection.ts';
 import { FeedTail } from './feed-tail.ts';
 import { Requests } from './requests.ts';
 import { UserIndex } from './users.ts';
@@ -55,7 +55,7 @@ export class State {
   private nextFeed = -1;
   private waitingTotal = -1;
   private waitingWritten = -1;
-  private readonly resets: (() => void)[] = [];
+  private readonly resets: ((kind: ResetKind) => void)[] = [];
   private readonly objectListeners: (() => void)[] = [];
   private readonly purgeListeners: (() => void)[] = [];
   private readonly riders: (() => void)[] = [];
@@ -76,8 +76,11 @@ export class State {
     this.requests = new Requests(this.db);
   }
 
-  /** Called when what was derived from the file must be forgotten: after a failed transaction, or a reopening. */
-  onReset(forget: () => void): void {
+  /**
+   * Called when what was derived from the file must be forgotten: after a failed transaction, or, with commits that were
+   * undone, when the file was opened anew.
+   */
+  onReset(forget: (kind: ResetKind) => void): void {
     this.resets.push(forget);
   }
 
@@ -104,12 +107,12 @@ export class State {
     this.riders.push(ride);
   }
 
-  private reset(kind: 'rolled back' | 'reopened'): void {
+  private reset(kind: ResetKind): void {
     // What a failed sync really left on the disk is known only by reading it again.
     if (kind === 'reopened') this.isYoungLoaded = false;
     else this.youngEntries.rolledBack();
     this.isFolded = false;
-    for (const forget of this.resets) forget();
+    for (const forget of this.resets) forget(kind);
     this.users.reset();
     this.requests.reset();
     this.threads.clear();

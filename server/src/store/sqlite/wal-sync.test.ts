@@ -144,6 +144,16 @@ describe('the sync of commits', () => {
     }
   });
 
+  it('tells of nothing that was undone, and passes over nothing that came in its place', async () => {
+    const claim = () => store.claimReceipts({ limit: 10, leaseMs: 30_000, now: clock.now() });
+    await claim();
+    disk.isHeld = true;
+    await fail([send('ann'), claim()]);
+    await send('bob');
+    // That of ann's first message had not been taken: it comes again.
+    expect((await claim()).map(({ facts }) => facts?.destination)).toEqual(['ann', 'bob']);
+  });
+
   it('goes on after failures one after the other', async () => {
     for (let round = 0; round < 5; round += 1) {
       disk.isHeld = true;
