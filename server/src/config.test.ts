@@ -54,10 +54,10 @@ describe('loadConfig', () => {
     [{ allowPrivate: ['10.0.0.0/8', '10.1'] }, '--allow-private "10.0.0.0/8,10.1" is no list of address ranges'],
     [{ publicUrl: 'msg.example.com' }, '--public-url "msg.example.com" is no base address'],
     [{ logLevel: 'loud' }, 'write one of debug, info, warn, error, silent'],
-    [
-      { roles: 'api' },
-      '--roles "api" leaves out a role; splitting roles over processes comes with the cluster release',
-    ],
+    [{ roles: 'api' }, '--roles leaves out gateway, worker: nobody else can do it on a data folder.'],
+    [{ node: 'a b' }, '--node "a b" is no node name'],
+    [{ nats: 'nats://a' }, '--nats is given without --database'],
+    [{ nats: 'http://a' }, '--nats is no address of NATS'],
     [{ roles: 'api,moon' }, 'is no list of roles'],
     [{ tlsCert: 'a.pem' }, '--tls-cert is given without --tls-key'],
     [{ http: '127.0.0.1:1883' }, '--http and --mqtt are the same address'],
@@ -66,12 +66,23 @@ describe('loadConfig', () => {
     expect(faults(flags)).toContain(message);
   });
 
-  it('refuses a database and a bus in one sentence and does not repeat the password in it', () => {
-    const message = faults({ nats: 'nats://a' }, { CARILLON_DATABASE: 'postgres://user:hunter2@db/x' });
-    expect(message).toContain('CARILLON_DATABASE comes with the cluster release');
-    expect(message).toContain('--nats comes with the cluster release');
-    expect(message).not.toContain('hunter2');
+  it('takes a database, a bus and some of the roles', () => {
+    const config = load(
+      { nats: 'nats://a:4222, nats://b', roles: 'worker,api', node: 'one' },
+      { CARILLON_DATABASE: 'postgres://user:hunter2@db/x' },
+    );
+    expect(config).toMatchObject({ nats: 'nats://a:4222,nats://b', roles: ['api', 'worker'], node: 'one' });
+    expect(config.database).toBe('postgres://user:hunter2@db/x');
   });
+
+  it.each(['mysql://user:hunter2@db/x', 'hunter2', 'postgres://user:hunter2@db'])(
+    'says what is wrong with a database, and repeats no password: %s',
+    (database) => {
+      const message = faults({}, { CARILLON_DATABASE: database });
+      expect(message).toMatch(/^CARILLON_DATABASE (is no|names no)/u);
+      expect(message).not.toContain('hunter2');
+    },
+  );
 
   it('tells every fault at once', () => {
     expect(faults({ http: 'x', mqtt: 'y' }).split('\n')).toHaveLength(2);

@@ -85,10 +85,7 @@ function parseRoles(text: string): Parsed<readonly Role[]> {
   if (names.length === 0 || names.some((name) => !ROLES.includes(name as Role))) {
     return wrong(`is no list of roles: write some of ${ROLES.join(', ')} with commas between`);
   }
-  if (ROLES.every((role) => names.includes(role))) return right(ROLES);
-  return wrong(
-    `leaves out a role; splitting roles over processes comes with the cluster release, so leave the option out`,
-  );
+  return right(ROLES.filter((role) => names.includes(role)));
 }
 
 function parseBaseUrl(text: string): Parsed<string | null> {
@@ -114,11 +111,27 @@ function parseToken(text: string): Parsed<string | null> {
 
 const parsePath = (text: string): Parsed<string | null> => right(path.resolve(text));
 
-/** Taken only to be refused in words, so that nobody believes to run a cluster. */
-function comesWithCluster(text: string): Parsed<null> {
-  return text === ''
-    ? right(null)
-    : wrong('comes with the cluster release: this release keeps everything in SQLite and one process, so leave it out');
+function parseDatabase(text: string): Parsed<string | null> {
+  const example = 'right would be postgres://user:password@host:5432/name';
+  const url = URL.parse(text);
+  if (url === null) return wrong(`is no address of a database: ${example}`);
+  if (!['postgres:', 'postgresql:'].includes(url.protocol)) return wrong(`is no PostgreSQL database: ${example}`);
+  if (url.pathname.length <= 1) return wrong(`names no database: ${example}`);
+  return right(text);
+}
+
+const NATS_ADDRESS = /^(?:nats|tls):\/\/\S+$/u;
+
+function parseNats(text: string): Parsed<string | null> {
+  const servers = listOf(text);
+  if (servers.length > 0 && servers.every((server) => NATS_ADDRESS.test(server))) return right(servers.join(','));
+  return wrong('is no address of NATS: write nats://user:password@host:4222 or tls://…, several with commas between');
+}
+
+const NODE_NAME = /^[\w.-]{1,64}$/u;
+
+function parseNodeName(text: string): Parsed<string | null> {
+  return NODE_NAME.test(text) ? right(text) : wrong('is no node name: 1 to 64 letters, digits, dots, - and _');
 }
 
 function option<Value>(definition: Option<Value>): Option<Value> {
@@ -152,25 +165,36 @@ export const OPTIONS = {
     defaultValue: path.resolve('data'),
     parse: (text) => right(path.resolve(text)),
   }),
-  database: option<null>({
+  database: option<string | null>({
     placeholder: 'url',
-    description: 'A shared database for several processes. Refused: comes with the cluster release.',
+    description:
+      'A PostgreSQL database (15 or newer) that several processes share: `postgres://user:password@host:5432/name`. Better given by the environment.',
     defaultText: 'SQLite in the data folder',
     defaultValue: null,
     isSecret: true,
-    parse: comesWithCluster,
+    parse: parseDatabase,
   }),
-  nats: option<null>({
+  nats: option<string | null>({
     placeholder: 'url',
-    description: 'A bus between several processes. Refused: comes with the cluster release.',
+    description:
+      'NATS, by which processes on one database wake each other: `nats://…` or `tls://…`, several with commas between. Without it they look every second. Needs `--database`.',
     defaultText: 'in process',
     defaultValue: null,
     isSecret: true,
-    parse: comesWithCluster,
+    parse: parseNats,
+  }),
+  node: option<string | null>({
+    placeholder: 'name',
+    description:
+      'Name of this process among those on one database: unique, and the same at its next start, which then goes on where it stopped.',
+    defaultText: 'host name and HTTP port',
+    defaultValue: null,
+    parse: parseNodeName,
   }),
   roles: option<readonly Role[]>({
     placeholder: 'list',
-    description: 'What this process does: api, gateway, worker. For now all three.',
+    description:
+      'What this process does: `api` takes calls, `gateway` serves devices, `worker` sends receipts and ends what expired. Less than all three needs `--database`.',
     defaultText: 'api,gateway,worker',
     defaultValue: ROLES,
     parse: parseRoles,
@@ -313,6 +337,15 @@ function crossFaults(config: Partial<Config>): string[] {
   const { http, mqtt } = config;
   if (http && mqtt && http.port !== 0 && http.port === mqtt.port && http.host === mqtt.host) {
     faults.push(`--http and --mqtt are the same address ${formatAddress(http)}: give them different ports.`);
+  }
+  const { database, nats, roles } = config;
+  if (database === null && nats)
+    faults.push('--nats is given without --database: processes that share nothing have nothing to tell.');
+  if (database === null && roles !== undefined && roles.length < ROLES.length) {
+    const missing = ROLES.filter((role) => !roles.includes(role)).join(', ');
+    faults.push(
+      `--roles leaves out ${missing}: nobody else can do it on a data folder. Give all three, or --database.`,
+    );
   }
   return faults;
 }

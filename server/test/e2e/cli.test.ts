@@ -225,13 +225,13 @@ describe('serve', () => {
   it('says what it cannot do before it makes anything', async () => {
     const data = path.join(root, 'never');
     const results = await Promise.all([
-      runCarillon(['serve', '--data', data], { CARILLON_DATABASE: 'postgres://u:hunter2@db/c' }),
+      runCarillon(['serve', '--data', data], { CARILLON_DATABASE: 'mysql://u:hunter2@db/c' }),
       runCarillon(['serve', '--data', data, '--nats', 'nats://x']),
       runCarillon(['serve', '--data', data, '--http', '80']),
       runCarillon(['serve', '--data', data, '--tls-cert', 'nowhere.pem', '--tls-key', 'nowhere.pem']),
     ]);
     expect(results.map(({ code }) => code)).toEqual([2, 2, 2, 1]);
-    expect(results[0]?.stderr).toMatch(/^CARILLON_DATABASE comes with the cluster release.*\n$/u);
+    expect(results[0]?.stderr).toMatch(/^CARILLON_DATABASE is no PostgreSQL database.*\n/u);
     expect(results[0]?.stderr).not.toContain('hunter2');
     expect(results[2]?.stderr).toContain('--http "80"');
     expect(results[3]?.stderr).toContain('nowhere.pem');
