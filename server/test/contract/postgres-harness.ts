@@ -1,18 +1,26 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { systemScheduler } from '../../src/lib/timers.ts';
 import { PostgresStore } from '../../src/store/postgres/store.ts';
+import type { PostgresStoreOptions } from '../../src/store/postgres/store.ts';
 import type { Store } from '../../src/core/ports.ts';
 import { systemClock } from '../support/clock.ts';
 import type { PostgresServer } from '../support/postgres.ts';
 import { systemRandom } from '../support/random.ts';
 import type { StoreHarness, StoreOptions } from './store-fixture.ts';
 
-export function openStore(
-  url: string,
-  options: Partial<StoreOptions> & { readonly node?: string } = {},
-): Promise<PostgresStore> {
+type NodeOptions = Partial<Pick<StoreOptions, 'clock' | 'random'>> & { readonly node?: string };
+
+function storeOptions(url: string, options: NodeOptions): PostgresStoreOptions {
   const { clock, random = systemRandom, node = 'one' } = options;
   const common = { url, node, local: systemClock, random, scheduler: systemScheduler, beatMs: 0, connectionsMax: 4 };
-  return PostgresStore.open(clock === undefined ? common : { ...common, clock });
+  return clock === undefined ? common : { ...common, clock };
+}
+
+/** A node on a database; without a clock given, it has the database's. */
+export function openStore(url: string, options: NodeOptions = {}): Promise<PostgresStore> {
+  return PostgresStore.open(storeOptions(url, options));
 }
 
 /** One database of a server, and the store of one node on it. */
@@ -23,6 +31,8 @@ export class PostgresHarness implements StoreHarness {
   private readonly options: StoreOptions;
   /** Those of crashed processes: they never close their books. */
   private readonly left: Store[] = [];
+  private readonly restored: { name: string }[] = [];
+  private folder: string | null = null;
 
   private constructor(parts: {
     server: PostgresServer;
@@ -56,14 +66,20 @@ export class PostgresHarness implements StoreHarness {
 
   async close(): Promise<void> {
     for (const store of [this.store, ...this.left]) await store.close();
-    await this.server.dropDatabase(this.database.name);
+    if (this.folder !== null) await rm(this.folder, { recursive: true, force: true });
+    for (const { name } of [this.database, ...this.restored]) this.server.giveBack(name);
   }
 
-  backupPath(): string {
-    throw new Error('not yet');
+  async backupPath(): Promise<string> {
+    this.folder ??= await mkdtemp(join(tmpdir(), 'carillon-backup-'));
+    return join(this.folder, `backup-${this.restored.length}`);
   }
 
-  openBackup(): Promise<Store> {
-    throw new Error('not yet');
+  /** What `backup` wrote, restored into a database of its own. */
+  async openBackup(path: string): Promise<Store> {
+    const database = await this.server.makeDatabase();
+    this.restored.push(database);
+    await PostgresStore.restore(storeOptions(database.url, this.options), path);
+    return openStore(database.url, this.options);
   }
 }

@@ -71,6 +71,8 @@ export class PostgresServer {
   private readonly settings: Readonly<Record<string, string>>;
   private process: ChildProcess | null = null;
   private databases = 0;
+  /** Databases that nobody uses any more. */
+  private readonly used: string[] = [];
   private output = '';
 
   private constructor(parts: {
@@ -182,19 +184,32 @@ export class PostgresServer {
   async makeTemplate(fill: (url: string) => Promise<void>): Promise<void> {
     await this.query(`CREATE DATABASE ${TEMPLATE}`);
     await fill(this.url(TEMPLATE));
+    await this.query(EMPTY, TEMPLATE);
   }
 
-  /** A new database, a copy of the template where there is one; its URL. */
-  async makeDatabase(template: string | null = TEMPLATE): Promise<{ name: string; url: string }> {
+  /**
+   * A database that is like the template; its URL. Copying takes 0.2 s: one that was given back is emptied instead, in a
+   * tenth of that.
+   */
+  async makeDatabase(): Promise<{ name: string; url: string }> {
+    const used = this.used.pop();
+    if (used !== undefined) {
+      await this.query(EMPTY, used);
+      return { name: used, url: this.url(used) };
+    }
     this.databases += 1;
     const name = `carillon_${this.databases}`;
-    // A file copy is quicker than the log of it, as nothing is synced here.
-    const from = template === null ? '' : ` TEMPLATE ${template} STRATEGY file_copy`;
-    await this.query(`CREATE DATABASE ${name}${from}`);
+    await this.query(`CREATE DATABASE ${name} TEMPLATE ${TEMPLATE}`);
     return { name, url: this.url(name) };
   }
 
-  async dropDatabase(name: string): Promise<void> {
-    await this.query(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`);
+  giveBack(name: string): void {
+    this.used.push(name);
   }
 }
+
+/** Every row but the number of the tables' version. */
+const EMPTY = `DO $$ DECLARE name text; BEGIN
+  FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'migrations' LOOP
+    EXECUTE format('DELETE FROM %I', name);
+  END LOOP; END $$`;

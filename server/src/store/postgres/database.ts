@@ -1,4 +1,4 @@
-import { Pool, types } from 'pg';
+import { escapeIdentifier, Pool, types } from 'pg';
 import type { PoolClient, QueryConfig, QueryResult } from 'pg';
 import { StoreUnavailable } from '../../core/ports.ts';
 import type { Clock, Random } from '../../core/ports.ts';
@@ -384,6 +384,11 @@ export class Database {
     this.isClosed = true;
     await this.pool.end();
   }
+}
+
+/** A name as it stands in a statement. */
+export function quoteName(name: string): string {
+  return escapeIdentifier(name);
 }
 
 function explain(error: unknown): unknown {

@@ -5,9 +5,9 @@ import { Columns, unnest } from './columns.ts';
 import type { Database, Row, Transaction } from './database.ts';
 import { feedItem, FeedReader } from './feed.ts';
 import type { FeedItem, FeedWork } from './feed.ts';
+import { ReceiptOrder } from './receipt-order.ts';
+import type { Ranked } from './receipt-order.ts';
 
-/** How long a receipt waits for the one before it (contract §3). */
-const ORDER_WAIT_MS = 35 * 60_000;
 const HISTORY_MAX = 20;
 export const PENDING = 0;
 export const DEAD = 1;
@@ -21,11 +21,11 @@ const SCANNED_MAX = 8_192;
 /** Rounds of looking for what is due, where most of it waits for something else. */
 const ROUNDS_MAX = 8;
 
-/** A receipt that may be an earlier one's. */
-interface Candidate {
-  readonly id: string;
-  readonly orderKey: string;
-  readonly rank: number;
+/** One claim under way. */
+interface Claim {
+  readonly transaction: Transaction;
+  readonly options: ReceiptClaim;
+  readonly order: ReceiptOrder;
 }
 
 interface Refusal {
@@ -50,10 +50,12 @@ export class Receipts {
       const tally = options.onUnwanted === undefined ? null : new UnwantedTally();
       // Half, as long as there is news: what waits for endpoints in trouble must not hold up what happens now.
       const half = Math.ceil(options.limit / 2);
-      const old = await this.claimRows(transaction, options, half);
-      const fresh = await this.takeFromFeed(transaction, { ...options, limit: options.limit - old.length }, tally);
+      const order = new ReceiptOrder(transaction, options.now);
+      const claim = { transaction, options, order };
+      const old = await this.claimRows(claim, half);
+      const fresh = await this.takeFromFeed(claim, options.limit - old.length, tally);
       const room = options.limit - old.length - fresh.length;
-      const more = old.length === half && room > 0 ? await this.claimRows(transaction, options, room) : [];
+      const more = old.length === half && room > 0 ? await this.claimRows(claim, room) : [];
       return { works: [...old, ...fresh, ...more], tally };
     });
     if (options.onUnwanted !== undefined) tally?.tell(options.onUnwanted);
@@ -62,7 +64,8 @@ export class Receipts {
 
   // ------------------------------------------------------------------------------------------ rows
 
-  private async claimRows(transaction: Transaction, options: ReceiptClaim, limit: number): Promise<ReceiptWork[]> {
+  private async claimRows(claim: Claim, limit: number): Promise<ReceiptWork[]> {
+    const { transaction, options, order } = claim;
     const works: ReceiptWork[] = [];
     for (let rounds = 0; rounds < ROUNDS_MAX && works.length < limit; rounds += 1) {
       const rows = await transaction.all(
@@ -71,85 +74,47 @@ export class Receipts {
         [options.now, limit - works.length],
       );
       if (rows.length === 0) break;
-      const ahead = await this.ahead(transaction, rows.map(candidateOf), options.now);
-      const free = rows.filter((row) => !ahead.has(String(row['id'])));
-      this.moveOn(transaction, ahead);
-      works.push(...this.leaseRows(transaction, free, options));
+      // Those that wait longest come first, whatever their rank: what is before one of them may be behind it here.
+      const byRank = rows.toSorted((a, b) => Number(a['rank']) - Number(b['rank']));
+      await order.load(byRank.map(candidateOf));
+      const leased: Row[] = [];
+      const waits = new Columns(3);
+      for (const row of byRank) {
+        const candidate = candidateOf(row);
+        const wait = order.wait(candidate);
+        if (wait !== null) waits.add(candidate.id, wait.due, wait.shown);
+        else {
+          leased.push(row);
+          order.hold(candidate.id);
+        }
+      }
+      if (!waits.isEmpty) void transaction.run(MOVE_ON, waits.values);
+      works.push(...leaseRows(transaction, leased, options));
     }
     return works;
-  }
-
-  private leaseRows(transaction: Transaction, rows: readonly Row[], options: ReceiptClaim): ReceiptWork[] {
-    if (rows.length === 0) return [];
-    void transaction.run(
-      'UPDATE receipts SET due = $1, leased = true, fence = fence + 1 WHERE id = ANY($2::text[])',
-      [options.now + options.leaseMs, rows.map((row) => row['id'])],
-    );
-    return rows.map((row) => {
-      const work = JSON.parse(String(row['work'])) as FeedWork;
-      return receiptWork(work, Number(row['fence']) + 1, Number(row['attempts']));
-    });
-  }
-
-  /** When those may go that have an earlier receipt of their order key pending, by id; the others are free. */
-  private async ahead(
-    transaction: Transaction,
-    candidates: readonly Candidate[],
-    now: number,
-  ): Promise<Map<string, { due: number; shown: boolean }>> {
-    if (candidates.length === 0) return new Map();
-    const columns = new Columns(3);
-    for (const { id, orderKey, rank } of candidates) columns.add(id, orderKey, rank);
-    const rows = await transaction.all(
-      `SELECT q.id, min(e.due) AS due, max(e.created) AS created, bool_or(e.shown) AS shown
-       FROM ${unnest('text', 'text', 'bigint')} q(id, order_key, rank)
-       JOIN receipts e ON e.order_key = q.order_key AND e.state = ${PENDING} AND e.rank < q.rank
-       WHERE e.created > $4 GROUP BY q.id`,
-      [...columns.values, now - ORDER_WAIT_MS],
-    );
-    return new Map(
-      rows.map((row) => {
-        const due = Math.max(now + 1, Math.min(Number(row['due']) + 1, Number(row['created']) + ORDER_WAIT_MS));
-        return [String(row['id']), { due, shown: row['shown'] === true }];
-      }),
-    );
-  }
-
-  private moveOn(transaction: Transaction, ahead: ReadonlyMap<string, { due: number; shown: boolean }>): void {
-    if (ahead.size === 0) return;
-    const columns = new Columns(3);
-    for (const [id, { due, shown }] of ahead) columns.add(id, due, shown);
-    void transaction.run(
-      `UPDATE receipts r SET due = q.due, leased = false, shown = r.shown OR q.shown
-       FROM ${unnest('text', 'bigint', 'boolean')} q(id, due, shown) WHERE r.id = q.id`,
-      columns.values,
-    );
   }
 
   // ------------------------------------------------------------------------------------------ the feed
 
   /** One node at a time takes from the feed: so the rows of one message get here in their order. */
-  private async takeFromFeed(
-    transaction: Transaction,
-    options: ReceiptClaim,
-    tally: UnwantedTally | null,
-  ): Promise<ReceiptWork[]> {
-    if (options.limit <= 0) return [];
+  private async takeFromFeed(claim: Claim, limit: number, tally: UnwantedTally | null): Promise<ReceiptWork[]> {
+    const { transaction } = claim;
+    if (limit <= 0) return [];
     const lock = await transaction.one('SELECT pg_try_advisory_xact_lock($1) AS mine', [FEED_LOCK]);
     if (lock?.['mine'] !== true) return [];
     const audiences = new Audiences();
     const works: ReceiptWork[] = [];
-    for (let scanned = 0; scanned < SCANNED_MAX && works.length < options.limit; ) {
+    for (let scanned = 0; scanned < SCANNED_MAX && works.length < limit; ) {
       const rows = await transaction.all(
         `SELECT f.*, r.service, r.notify_url FROM (SELECT * FROM feed ORDER BY seq LIMIT $1) f
          LEFT JOIN requests r ON r.uid = f.request ORDER BY f.seq`,
-        [tally === null ? Math.min(options.limit - works.length, FEED_ROWS_MAX) : FEED_ROWS_MAX],
+        [tally === null ? Math.min(limit - works.length, FEED_ROWS_MAX) : FEED_ROWS_MAX],
       );
       if (rows.length === 0) break;
       const refused = tally === null ? new Map<Row, Refusal>() : await this.refusals(transaction, rows, audiences);
       const wanted = rows.filter((row) => !refused.has(row));
       // Not more than asked for, of what somebody wants: the rest stays for others.
-      const taken = wanted.slice(0, options.limit - works.length);
+      const taken = wanted.slice(0, limit - works.length);
       const last = taken.length < wanted.length ? Number(taken.at(-1)?.['seq']) : Number(rows.at(-1)?.['seq']);
       const gone = rows.filter((row) => Number(row['seq']) <= last);
       for (const row of gone) {
@@ -157,7 +122,7 @@ export class Receipts {
         if (refusal !== undefined) tally?.add(refusal.serviceId, refusal.reason);
       }
       scanned += gone.length;
-      works.push(...(await this.expand(transaction, taken, { options, audiences, tally, room: options.limit - works.length })));
+      works.push(...(await this.expand(claim, taken, { audiences, tally, room: limit - works.length })));
       void transaction.run('DELETE FROM feed WHERE seq = ANY($1::bigint[])', [gone.map((row) => row['seq'])]);
     }
     return works;
@@ -185,52 +150,46 @@ export class Receipts {
   }
 
   private async expand(
-    transaction: Transaction,
+    claim: Claim,
     rows: readonly Row[],
-    claim: { options: ReceiptClaim; audiences: Audiences; tally: UnwantedTally | null; room: number },
+    { audiences, tally, room }: { audiences: Audiences; tally: UnwantedTally | null; room: number },
   ): Promise<ReceiptWork[]> {
     if (rows.length === 0) return [];
+    const { transaction, order } = claim;
     const items: FeedItem[] = rows.map(feedItem);
     const reader = new FeedReader(transaction);
     await reader.load(items);
     const all = items.flatMap((item) => reader.works(item));
-    const works = claim.tally === null ? all : await wantedWorks(transaction, all, claim.audiences, claim.tally);
+    const works = tally === null ? all : await wantedWorks(transaction, all, audiences, tally);
     if (works.length === 0) return [];
-    const ahead = await this.aheadOfNew(transaction, works, claim.options.now);
-    return this.insert(transaction, works, ahead, claim);
-  }
-
-  /** As {@link ahead}, for receipts without rows: an earlier one may be among them. */
-  private async aheadOfNew(
-    transaction: Transaction,
-    works: readonly FeedWork[],
-    now: number,
-  ): Promise<Map<string, { due: number; shown: boolean }>> {
-    const ahead = await this.ahead(transaction, works, now);
-    const seen = new Set<string>();
-    for (const { id, orderKey } of works) {
-      if (seen.has(orderKey) && !ahead.has(id)) ahead.set(id, { due: now + ORDER_WAIT_MS, shown: false });
-      seen.add(orderKey);
-    }
-    return ahead;
+    await order.load(works);
+    return this.insert(claim, works, room);
   }
 
   private async insert(
-    transaction: Transaction,
+    { transaction, options, order }: Claim,
     works: readonly FeedWork[],
-    ahead: ReadonlyMap<string, { due: number; shown: boolean }>,
-    { options, room }: { options: ReceiptClaim; room: number },
+    room: number,
   ): Promise<ReceiptWork[]> {
+    const { now, leaseMs } = options;
     const columns = new Columns(13);
     const leased: FeedWork[] = [];
     for (const work of works) {
-      const wait = ahead.get(work.id);
-      const isLeased = wait === undefined && leased.length < room;
-      if (isLeased) leased.push(work);
-      const due = wait?.due ?? (isLeased ? options.now + options.leaseMs : options.now);
       const { id, rank, client, serviceId, kind, facts, orderKey } = work;
-      const shown = wait?.shown === true;
-      columns.add(id, rank, client, serviceId, kind, facts?.transid, orderKey, shown, due, isLeased, isLeased ? 1 : 0, options.now, JSON.stringify(work));
+      const before = order.wait(work);
+      const isLeased = before === null && leased.length < room;
+      const wait = before ?? { due: now, shown: false };
+      if (isLeased) {
+        leased.push(work);
+        order.hold(id);
+      } else {
+        order.block(work, wait);
+      }
+      const due = isLeased ? now + leaseMs : wait.due;
+      const fence = isLeased ? 1 : 0;
+      const transid = facts?.transid;
+      const text = JSON.stringify(work);
+      columns.add(id, rank, client, serviceId, kind, transid, orderKey, wait.shown, due, isLeased, fence, now, text);
     }
     const made = await transaction.all(INSERT, columns.values);
     // One of the same id is there: it was told once more by hand.
@@ -306,6 +265,21 @@ export class Receipts {
   }
 }
 
+const MOVE_ON = `UPDATE receipts r SET due = q.due, leased = false, shown = r.shown OR q.shown
+  FROM ${unnest('text', 'bigint', 'boolean')} q(id, due, shown) WHERE r.id = q.id`;
+
+function leaseRows(transaction: Transaction, rows: readonly Row[], options: ReceiptClaim): ReceiptWork[] {
+  if (rows.length === 0) return [];
+  void transaction.run('UPDATE receipts SET due = $1, leased = true, fence = fence + 1 WHERE id = ANY($2::text[])', [
+    options.now + options.leaseMs,
+    rows.map((row) => row['id']),
+  ]);
+  return rows.map((row) => {
+    const work = JSON.parse(String(row['work'])) as FeedWork;
+    return receiptWork(work, Number(row['fence']) + 1, Number(row['attempts']));
+  });
+}
+
 const INSERT = `INSERT INTO receipts (id, rank, client, service, kind, transid, order_key, state, shown, attempts, due, leased, fence, created, work, history)
   SELECT q.id, q.rank, q.client, q.service, q.kind, q.transid, q.order_key, ${PENDING}, q.shown, 0, q.due, q.leased, q.fence, q.created, q.work, '[]'
   FROM ${unnest('text', 'bigint', 'text', 'text', 'text', 'text', 'text', 'boolean', 'bigint', 'boolean', 'bigint', 'bigint', 'text')}
@@ -337,7 +311,7 @@ async function wantedWorks(
   });
 }
 
-function candidateOf(row: Row): Candidate {
+function candidateOf(row: Row): Ranked {
   return { id: String(row['id']), orderKey: String(row['order_key']), rank: Number(row['rank']) };
 }
 

@@ -22,6 +22,7 @@ import type {
   WriteResult,
 } from '../../core/ports.ts';
 import type { Scheduler } from '../../lib/timers.ts';
+import { backUp, restore } from './backup.ts';
 import { checkServer } from './boot.ts';
 import { Chores } from './chores.ts';
 import { DatabaseClock } from './database-clock.ts';
@@ -114,9 +115,8 @@ export class PostgresStore implements Store {
    * where there is no server, with DatabaseTooOld or SchemaTooNew where it is the wrong one.
    */
   static async open(options: PostgresStoreOptions): Promise<PostgresStore> {
-    const { url, node, local, random, scheduler, connectionsMax } = options;
-    const most = connectionsMax === undefined ? {} : { connectionsMax };
-    const database = new Database({ url, node, clock: local, random, scheduler, ...most });
+    const { local, random } = options;
+    const database = databaseOf(options);
     try {
       const warnings = await database.session(async (session) => {
         const found = await checkServer(session);
@@ -136,6 +136,20 @@ export class PostgresStore implements Store {
     } catch (error) {
       await database.close();
       throw error;
+    }
+  }
+
+  /** Puts what {@link backup} wrote into a database that holds nothing yet. See {@link restore}. */
+  static async restore(options: PostgresStoreOptions, path: string): Promise<void> {
+    const database = databaseOf(options);
+    try {
+      await database.session(async (session) => {
+        await checkServer(session);
+        await migrate(session);
+      });
+      await restore(database, path);
+    } finally {
+      await database.close();
     }
   }
 
@@ -370,8 +384,8 @@ export class PostgresStore implements Store {
     await this.database.transaction(() => Promise.resolve());
   }
 
-  backup(): Promise<void> {
-    return Promise.reject(new Error('not here yet'));
+  backup(path: string, onProgress?: (share: number) => void): Promise<void> {
+    return backUp(this.database, path, onProgress);
   }
 
   async close(): Promise<void> {
@@ -379,6 +393,11 @@ export class PostgresStore implements Store {
     this.cancelBeat = null;
     await this.database.close();
   }
+}
+
+function databaseOf({ url, node, local, random, scheduler, connectionsMax }: PostgresStoreOptions): Database {
+  const most = connectionsMax === undefined ? {} : { connectionsMax };
+  return new Database({ url, node, clock: local, random, scheduler, ...most });
 }
 
 async function askTime(database: Database): Promise<number> {
