@@ -3,6 +3,8 @@ import type { Transaction } from './database.ts';
 
 /** How long a receipt waits for the one before it (contract §3). */
 export const ORDER_WAIT_MS = 35 * 60_000;
+/** What waits for one that is being tried looks again after this time, should nobody have told it that the way is free. */
+const LOOK_AGAIN_MS = 1000;
 /** Earlier ones looked at per order key; what has more before it waits. */
 const EARLIER_MAX = 64;
 
@@ -50,7 +52,7 @@ export class ReceiptOrder {
     const columns = new Columns(2);
     for (const [orderKey, rank] of ranks) columns.add(orderKey, rank);
     const rows = await this.transaction.all(
-      `SELECT e.id, e.order_key, e.rank, e.due, e.created, e.shown FROM ${unnest('text', 'bigint')} q(order_key, rank)
+      `SELECT e.id, e.order_key, e.rank, e.due, e.created, e.shown, e.leased FROM ${unnest('text', 'bigint')} q(order_key, rank)
        CROSS JOIN LATERAL (SELECT * FROM receipts r WHERE r.order_key = q.order_key AND r.state = 0 AND r.rank < q.rank
          AND r.created > $3 ORDER BY r.rank LIMIT ${EARLIER_MAX}) e`,
       [...columns.values, this.now - ORDER_WAIT_MS],
@@ -60,7 +62,7 @@ export class ReceiptOrder {
       this.earlier.get(String(row['order_key']))?.push({
         id: String(row['id']),
         rank: Number(row['rank']),
-        due: Number(row['due']),
+        due: row['leased'] === true ? Math.min(Number(row['due']), this.now + LOOK_AGAIN_MS) : Number(row['due']),
         created: Number(row['created']),
         shown: row['shown'] === true,
       });

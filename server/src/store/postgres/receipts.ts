@@ -286,13 +286,16 @@ const INSERT = `INSERT INTO receipts (id, rank, client, service, kind, transid, 
     q(id, rank, client, service, kind, transid, order_key, shown, due, leased, fence, created, work)
   ON CONFLICT DO NOTHING RETURNING id`;
 
-/** The first one behind what ended need not wait for its own time. One that is being tried keeps its lease. */
+/**
+ * The first one behind what ended need not wait for its own time. One that is being tried keeps its lease. Also where its
+ * time seems to have come: a claim that is under way may just be moving it on.
+ */
 function release(transaction: Transaction, orderKeys: readonly unknown[], now: number): void {
   void transaction.run(
     `UPDATE receipts r SET due = $2 FROM (
        SELECT (SELECT e.id FROM receipts e WHERE e.order_key = q.order_key AND e.state = ${PENDING} ORDER BY e.rank LIMIT 1) AS id
        FROM unnest($1::text[]) q(order_key)) next
-     WHERE r.id = next.id AND r.attempts = 0 AND NOT r.leased AND r.due > $2`,
+     WHERE r.id = next.id AND r.attempts = 0 AND NOT r.leased`,
     [orderKeys, now],
   );
 }
