@@ -276,8 +276,11 @@ export class Database {
    * All or nothing, synced when it resolves. Done anew after a deadlock or a race, and where the connection broke before
    * the commit was sent; so `work` must not change anything outside but what it sets anew each time.
    */
-  async transaction<Result>(work: (transaction: Transaction) => Promise<Result>): Promise<Result> {
-    return this.withRetries(() => this.attempt(work));
+  async transaction<Result>(
+    work: (transaction: Transaction) => Promise<Result>,
+    attemptsMax = ATTEMPTS_MAX,
+  ): Promise<Result> {
+    return this.withRetries(() => this.attempt(work), attemptsMax);
   }
 
   private async attempt<Result>(work: (transaction: Transaction) => Promise<Result>): Promise<Result> {
@@ -357,7 +360,7 @@ export class Database {
     }
   }
 
-  private async withRetries<Result>(attempt: () => Promise<Result>): Promise<Result> {
+  private async withRetries<Result>(attempt: () => Promise<Result>, attemptsMax = ATTEMPTS_MAX): Promise<Result> {
     let lost = 0;
     for (let attempts = 1; ; attempts += 1) {
       try {
@@ -366,7 +369,7 @@ export class Database {
         const verdict = error instanceof Overtaken ? 'retry' : verdictOf(error);
         if (verdict === 'lost') lost += 1;
         const isWorthIt = verdict === 'retry' || (verdict === 'lost' && lost <= LOST_MAX);
-        if (!isWorthIt || attempts >= ATTEMPTS_MAX) throw explain(error);
+        if (!isWorthIt || attempts >= attemptsMax) throw explain(error);
         // Those that met wait for unlike times.
         if (attempts > 1) await this.pause(this.options.random.unit() * 2 ** attempts);
       }
@@ -384,6 +387,12 @@ export class Database {
     this.isClosed = true;
     await this.pool.end();
   }
+}
+
+/** Whether an error, or what it was caused by, has this code. */
+export function withCode(error: unknown, code: string): boolean {
+  if (!(error instanceof Error)) return false;
+  return (error as { code?: unknown }).code === code || withCode(error.cause, code);
 }
 
 /** A name as it stands in a statement. */

@@ -32,6 +32,7 @@ import { Links } from './links.ts';
 import { migrate } from './migrations.ts';
 import { Nodes } from './nodes.ts';
 import { Objects } from './objects.ts';
+import { Partitions } from './partitions.ts';
 import { People } from './people.ts';
 import type { PutProfile } from './people.ts';
 import { Reading } from './reading.ts';
@@ -44,6 +45,8 @@ import { BatchWrite } from './write.ts';
 const BEAT_MS = 5000;
 /** Devices are looked through at most this often. */
 const DEVICES_PURGE_MS = 3_600_000;
+/** Partitions last a week and are made a week ahead. */
+const PARTITIONS_MS = 3_600_000;
 
 export interface PostgresStoreOptions {
   /** See {@link DatabaseOptions.url}. */
@@ -79,12 +82,14 @@ export class PostgresStore implements Store {
   private readonly receiptList: ReceiptList;
   private readonly statuses: Status;
   private readonly chores: Chores;
+  private readonly partitions: Partitions;
   private readonly objects: Objects;
   private readonly links: Links;
   private readonly threads: Threads;
   private readonly people: People;
   private readonly epochText: string;
   private devicesPurgedAt = Number.NEGATIVE_INFINITY;
+  private partitionsTidiedAt = Number.NEGATIVE_INFINITY;
   private cancelBeat: (() => void) | null = null;
 
   private constructor(
@@ -104,6 +109,7 @@ export class PostgresStore implements Store {
     this.receiptList = new ReceiptList(database, this.receipts);
     this.statuses = new Status(database);
     this.chores = new Chores(database);
+    this.partitions = new Partitions(database);
     this.objects = new Objects(database);
     this.links = new Links(database, options.random);
     this.threads = new Threads(database, this.ids);
@@ -246,7 +252,13 @@ export class PostgresStore implements Store {
   }
 
   async tidy(): Promise<{ more: boolean }> {
-    return { more: await this.nodes.tidy(this.clock.now()) };
+    const now = this.clock.now();
+    const monotonic = this.options.local.monotonic();
+    if (monotonic - this.partitionsTidiedAt >= PARTITIONS_MS) {
+      this.partitionsTidiedAt = monotonic;
+      await this.partitions.tidy(now);
+    }
+    return { more: await this.nodes.tidy(now) };
   }
 
   claimReceipts(options: ReceiptClaim): Promise<readonly ReceiptWork[]> {
