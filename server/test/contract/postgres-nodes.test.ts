@@ -1,7 +1,16 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { AcceptResult, AcceptUnit, ReceiptWork, WriteBatch, WriteResult } from '../../src/core/ports.ts';
 import type { PostgresStore } from '../../src/store/postgres/store.ts';
-import { customerid, DAY_MS, destinationOf, HOUR_MS, makeSession, makeUnit, MINUTE_MS, userid } from '../support/builders.ts';
+import {
+  customerid,
+  DAY_MS,
+  destinationOf,
+  HOUR_MS,
+  makeSession,
+  makeUnit,
+  MINUTE_MS,
+  userid,
+} from '../support/builders.ts';
 import { FakeClock } from '../support/clock.ts';
 import { findPostgres, PostgresServer } from '../support/postgres.ts';
 import { seedTenant, type Tenant } from '../support/seed.ts';
@@ -48,8 +57,7 @@ describe.skipIf(bin === null)('postgres: several nodes on one database', () => {
 
   const write = (node: PostgresStore, batch: Partial<WriteBatch>): Promise<WriteResult> =>
     node.write({ opens: [], accepts: [], settlements: [], closes: [], ...batch });
-  const unit = (overrides: Partial<AcceptUnit> = {}): AcceptUnit =>
-    makeUnit({ acceptedAt: clock.now(), ...overrides });
+  const unit = (overrides: Partial<AcceptUnit> = {}): AcceptUnit => makeUnit({ acceptedAt: clock.now(), ...overrides });
   const acceptOn = async (node: PostgresStore, overrides: Partial<AcceptUnit> = {}): Promise<AcceptResult> =>
     (await write(node, { accepts: [unit(overrides)] })).accepts[0]!;
 
@@ -136,8 +144,8 @@ describe.skipIf(bin === null)('postgres: several nodes on one database', () => {
       acceptOn(nodes[1]!, { idempotency }),
       acceptOn(nodes[2]!, { idempotency, waitingTotalMax: 0 }),
     ]);
-    expect(results[1]!.kind).toBe('accepted');
-    for (const other of [results[0]!, results[2]!]) expect(['full', 'repeated']).toContain(other.kind);
+    expect(results[1].kind).toBe('accepted');
+    for (const other of [results[0], results[2]]) expect(['full', 'repeated']).toContain(other.kind);
   });
 
   for (const [bound, overrides] of [
@@ -172,7 +180,7 @@ describe.skipIf(bin === null)('postgres: several nodes on one database', () => {
     const messages = 60;
     const told: ReceiptWork[] = [];
     const held = new Set<string>();
-    let producing = true;
+    const producer = { isDone: false };
     const produce = async (): Promise<void> => {
       for (let count = 0; count < messages; count += 1) {
         const result = await acceptOn(nodes[0]!, { destinations: [destinationOf(userid(`u-${count % 7}`))] });
@@ -180,10 +188,10 @@ describe.skipIf(bin === null)('postgres: several nodes on one database', () => {
         const about = { user: entry!.user, at: clock.now(), device: null, ref: { n: entry!.n } };
         await write(nodes[1]!, { settlements: [{ kind: 'read', ...about }] });
       }
-      producing = false;
+      producer.isDone = true;
     };
     const consume = async (node: PostgresStore): Promise<void> => {
-      for (let idle = 0; producing || idle < 3; ) {
+      for (let idle = 0; !producer.isDone || idle < 3;) {
         const works = await node.claimReceipts({ limit: 5, leaseMs: DAY_MS, now: clock.now() });
         idle = works.length === 0 ? idle + 1 : 0;
         if (works.length === 0) clock.advance(1_000);
@@ -213,7 +221,9 @@ describe.skipIf(bin === null)('postgres: several nodes on one database', () => {
     await nodes[0]!.settleReceipts([{ kind: 'dead', work: late!, attempt: null }]);
     expect(await nodes[2]!.counts(clock.now())).toMatchObject({ receiptsDead: 0, receiptsPending: 1 });
     await nodes[1]!.settleReceipts([{ kind: 'done', work: current!, attempt: null }]);
-    await nodes[0]!.settleReceipts([{ kind: 'retry', work: late!, at: clock.now(), attempt: { at: 0, status: 500, error: null, ms: 1 } }]);
+    await nodes[0]!.settleReceipts([
+      { kind: 'retry', work: late!, at: clock.now(), attempt: { at: 0, status: 500, error: null, ms: 1 } },
+    ]);
     expect(await nodes[2]!.counts(clock.now())).toMatchObject({ receiptsDead: 0, receiptsPending: 0 });
   });
 
@@ -241,7 +251,7 @@ describe.skipIf(bin === null)('postgres: several nodes on one database', () => {
     // The third one lives.
     await nodes[2]!.close();
     nodes[2] = await openStore(database.url, { clock, node: 'node-2' });
-    await open(nodes[2]!, 'tablet');
+    await open(nodes[2], 'tablet');
     await nodes[0]!.tidy();
     clock.advance(HOUR_MS - MINUTE_MS - 1);
     expect(await open(nodes[0]!, 'phone')).toMatchObject({ present: true, device: phone.device });
@@ -255,9 +265,9 @@ describe.skipIf(bin === null)('postgres: several nodes on one database', () => {
     await nodes[1]!.close();
     clock.advance(2 * DAY_MS);
     await nodes[0]!.tidy();
-    expect(await server.query("SELECT count(*)::integer AS slots FROM slots WHERE node = 'node-1'", database.name)).toEqual([
-      { slots: 0 },
-    ]);
+    expect(
+      await server.query("SELECT count(*)::integer AS slots FROM slots WHERE node = 'node-1'", database.name),
+    ).toEqual([{ slots: 0 }]);
     expect(await nodes[0]!.counts(clock.now())).toMatchObject({ waiting: 1, users: 1 });
   });
 

@@ -96,9 +96,12 @@ describe.skipIf(bin === null)('postgres: the tables', () => {
       return `${hex.slice(0, 8)}-${hex.slice(8)}-7000-8000-000000000000`;
     };
     const now = clock.now();
-    const accepts = [now, now + 7 * DAY_MS, now + 100 * DAY_MS].map((at) => makeUnit({ uid: uidAt(at), acceptedAt: now }));
+    const accepts = [now, now + 7 * DAY_MS, now + 100 * DAY_MS].map((at) =>
+      makeUnit({ uid: uidAt(at), acceptedAt: now }),
+    );
     await store.write({ accepts, opens: [], settlements: [], closes: [] });
-    const where = 'SELECT tableoid::regclass::text AS name, count(*)::integer AS rows FROM requests GROUP BY 1 ORDER BY 1';
+    const where =
+      'SELECT tableoid::regclass::text AS name, count(*)::integer AS rows FROM requests GROUP BY 1 ORDER BY 1';
     const places = await server.query(where, 'weeks');
     expect(places).toEqual([
       { name: 'requests_rest', rows: 1 },
@@ -112,7 +115,10 @@ describe.skipIf(bin === null)('postgres: the tables', () => {
     await store.close();
     const later = await openStore(url, { clock });
     await later.tidy();
-    const left = await server.query("SELECT relname AS name FROM pg_class WHERE relname LIKE 'requests\\_w%' AND relkind = 'r'", 'weeks');
+    const left = await server.query(
+      "SELECT relname AS name FROM pg_class WHERE relname LIKE 'requests\\_w%' AND relkind = 'r'",
+      'weeks',
+    );
     expect(left.map(({ name }) => name)).toHaveLength(2);
     for (const { name } of places.slice(1)) expect(left.map((one) => one['name'])).not.toContain(name);
     await later.close();
@@ -127,7 +133,9 @@ describe.skipIf(bin === null)('postgres: the tables', () => {
     await store.tidy();
     await client.query('ROLLBACK');
     await client.end();
-    expect(await server.query("SELECT 1 FROM pg_class WHERE relname LIKE 'requests\\_w%' AND relkind = 'r'", 'held')).toEqual([]);
+    expect(
+      await server.query("SELECT 1 FROM pg_class WHERE relname LIKE 'requests\\_w%' AND relkind = 'r'", 'held'),
+    ).toEqual([]);
     await store.close();
   });
 });

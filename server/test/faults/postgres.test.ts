@@ -44,11 +44,13 @@ class CommitLoser {
     const upstream = connect(this.socketPath);
     for (const socket of [client, upstream]) {
       this.sockets.add(socket);
-      socket.on('error', () => undefined).once('close', () => {
-        this.sockets.delete(socket);
-        client.destroy();
-        upstream.end();
-      });
+      socket
+        .on('error', () => undefined)
+        .once('close', () => {
+          this.sockets.delete(socket);
+          client.destroy();
+          upstream.end();
+        });
     }
     upstream.on('data', (data) => client.write(data));
     client.on('data', (data) => {
@@ -149,7 +151,9 @@ describe.skipIf(bin === null)('postgres: faults', () => {
       await check(store, name, told[index]!);
     }
     expect((await store.counts(Date.now())).waiting).toBe(
-      (await Promise.all(names.map(async (name) => store.head((await store.findUser(tenantIds().appId, name))!)))).reduce((a, b) => a + b, 0),
+      (
+        await Promise.all(names.map(async (name) => store.head((await store.findUser(tenantIds().appId, name))!)))
+      ).reduce((a, b) => a + b, 0),
     );
     await store.close();
   }, 60_000);
@@ -165,12 +169,13 @@ describe.skipIf(bin === null)('postgres: faults', () => {
       await expect(store.head(1)).rejects.toBeInstanceOf(StoreUnavailable);
       expect(performance.now() - startedAt).toBeLessThan(REFUSED_MS);
       await server.run();
-      for (let ready = false; !ready; ) {
+      for (let ready = false; !ready;) {
         ready = await store.probe().then(
           () => true,
-          () => new Promise((resolve) => {
-            setImmediate(resolve, false);
-          }),
+          () =>
+            new Promise((resolve) => {
+              setImmediate(resolve, false);
+            }),
         );
       }
     }
@@ -223,9 +228,7 @@ describe.skipIf(bin === null)('postgres: faults', () => {
   it('frees the users of a node that stopped within a transaction', async () => {
     const store = await begin('paused');
     await accept(store, unitFor('ann'));
-    await server.query(
-      "ALTER DATABASE paused SET idle_in_transaction_session_timeout = 300",
-    );
+    await server.query('ALTER DATABASE paused SET idle_in_transaction_session_timeout = 300');
     const paused = new Client({ connectionString: server.url('paused') });
     paused.on('error', () => undefined);
     await paused.connect();

@@ -107,7 +107,7 @@ export class PostgresServer {
     try {
       const data = path.join(folder, 'data');
       const initdb = ['-D', data, '-U', 'carillon', '-A', 'trust', '-E', 'UTF8', '--locale=C', '--no-sync'];
-      execFileSync(path.join(bin, 'initdb'), initdb, { cwd: folder, stdio: 'pipe', ...(owner ?? {}) });
+      execFileSync(path.join(bin, 'initdb'), initdb, { cwd: folder, stdio: 'pipe', ...owner });
       await server.run();
     } catch (error) {
       await rm(folder, { recursive: true, force: true });
@@ -123,7 +123,7 @@ export class PostgresServer {
     const child = spawn(path.join(this.bin, 'postgres'), args, {
       cwd: this.folder,
       stdio: ['ignore', 'ignore', 'pipe'],
-      ...(this.owner ?? {}),
+      ...this.owner,
     });
     this.process = child;
     await new Promise<void>((resolve, reject) => {

@@ -122,7 +122,8 @@ export class Accept {
   /** What makes every identifier of the request fail alike. */
   private commonFailure(unit: AcceptUnit): string | null {
     if (unit.expiry <= unit.acceptedAt) return EXPIRED;
-    if ('id' in unit.thread && this.sources.threads.openById(unit.appId, unit.thread.id) === null) return UNKNOWN_THREAD;
+    if ('id' in unit.thread && this.sources.threads.openById(unit.appId, unit.thread.id) === null)
+      return UNKNOWN_THREAD;
     return null;
   }
 
@@ -136,7 +137,11 @@ export class Accept {
     if (found !== null || identifier.type === 'msisdn') return found;
     const column = columnOf(this.sources.linkedApps, app, identifier.type);
     const { value } = identifier;
-    return this.ledger.makePerson(this.sources.nextId(), column === 'customerid' ? column : 'userid', { app, value, now });
+    return this.ledger.makePerson(this.sources.nextId(), column === 'customerid' ? column : 'userid', {
+      app,
+      value,
+      now,
+    });
   }
 
   private boundReached(unit: AcceptUnit): 'user' | 'total' | null {

@@ -24,11 +24,7 @@ const VERSION = 'SELECT max(version) AS version FROM migrations';
  * Writes everything, as it is at one moment, to a file: a line that says what it is, then for each table its name and its
  * rows as JSON, a line each; at the end how many there were. Resolves when it is synced under its name (mode 0600).
  */
-export async function backUp(
-  database: Database,
-  path: string,
-  onProgress?: (share: number) => void,
-): Promise<void> {
+export async function backUp(database: Database, path: string, onProgress?: (share: number) => void): Promise<void> {
   const unfinished = `${path}.part`;
   const file = await open(unfinished, 'w', FILE_MODE);
   try {
@@ -128,7 +124,8 @@ async function readAll(session: Session, path: string, known: number): Promise<v
       }
       await put();
       if (sign.table !== undefined) table = sign.table;
-      else if (sign.sequence !== undefined) await session.all('SELECT setval($1, greatest($2, 1))', [sign.sequence, sign.last]);
+      else if (sign.sequence !== undefined)
+        await session.all('SELECT setval($1, greatest($2, 1))', [sign.sequence, sign.last]);
       else expected = sign.rows ?? -1;
     }
     if (read !== expected) throw new BackupUnusable(path, `it was cut off after ${read} rows`);

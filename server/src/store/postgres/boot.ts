@@ -11,7 +11,11 @@ export class DatabaseTooOld extends Error {
 }
 
 /** Settings under which an answered commit is on the disk, and what it means where one is another. */
-const DURABLE: readonly { readonly name: string; readonly isGood: (value: string) => boolean; readonly means: string }[] = [
+const DURABLE: readonly {
+  readonly name: string;
+  readonly isGood: (value: string) => boolean;
+  readonly means: string;
+}[] = [
   {
     name: 'fsync',
     isGood: (value) => value === 'on',
@@ -39,8 +43,11 @@ const DURABLE: readonly { readonly name: string; readonly isGood: (value: string
  * which 1001 does not mean stored. Throws {@link DatabaseTooOld}.
  */
 export async function checkServer(session: Session): Promise<string[]> {
-  const version = await session.all("SELECT current_setting('server_version_num')::integer AS number, current_setting('server_version') AS text");
-  if (Number(version[0]?.['number'] ?? 0) < VERSION_MIN * 10_000) throw new DatabaseTooOld(String(version[0]?.['text']));
+  const version = await session.all(
+    "SELECT current_setting('server_version_num')::integer AS number, current_setting('server_version') AS text",
+  );
+  if (Number(version[0]?.['number'] ?? 0) < VERSION_MIN * 10_000)
+    throw new DatabaseTooOld(String(version[0]?.['text']));
   const rows = await session.all('SELECT name, setting FROM pg_settings WHERE name = ANY($1::text[])', [
     DURABLE.map(({ name }) => name),
   ]);

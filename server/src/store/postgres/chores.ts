@@ -49,16 +49,28 @@ export class Chores {
 
   private async nextExpiry(): Promise<number | null> {
     const row = await this.database.one(NEXT_EXPIRY);
-    return row?.['next'] == null ? null : Number(row['next']);
+    const next = row?.['next'] ?? null;
+    return next === null ? null : Number(next);
   }
 
-  private async expireRequests(transaction: Transaction, records: readonly RequestRecord[], now: number): Promise<number> {
+  private async expireRequests(
+    transaction: Transaction,
+    records: readonly RequestRecord[],
+    now: number,
+  ): Promise<number> {
     if (records.length === 0) return 0;
-    const places = await follow(transaction, records.flatMap(({ members }) => members));
+    const places = await follow(
+      transaction,
+      records.flatMap(({ members }) => members),
+    );
     const ledger = new Ledger();
     const [retention] = await Promise.all([
       retentions(transaction, records),
-      lockUsers(transaction, ledger, [...places.values()].map(({ user }) => user)),
+      lockUsers(
+        transaction,
+        ledger,
+        [...places.values()].map(({ user }) => user),
+      ),
     ]);
     await loadEntries(transaction, ledger, places.values());
     const settle = new Settle(ledger, { places: new Map(), contents: new Map(), threads: new Map() });
@@ -105,7 +117,10 @@ export class Chores {
 
   private async purgeRequests(transaction: Transaction, records: readonly RequestRecord[], now: number): Promise<void> {
     if (records.length === 0) return;
-    const places = await follow(transaction, records.flatMap(({ members }) => members));
+    const places = await follow(
+      transaction,
+      records.flatMap(({ members }) => members),
+    );
     const ledger = new Ledger();
     const entries = new Map<string, Place>();
     const eventsBefore = new Map<UserKey, number>();
@@ -120,7 +135,11 @@ export class Chores {
         eventsBefore.set(place.user, Math.max(before, eventsBefore.get(place.user) ?? 0));
       }
     }
-    await lockUsers(transaction, ledger, [...entries.values()].map(({ user }) => user));
+    await lockUsers(
+      transaction,
+      ledger,
+      [...entries.values()].map(({ user }) => user),
+    );
     const purged = await deleteEntries(transaction, [...entries.values()], eventsBefore);
     for (const [id, n] of purged) {
       // The head must never fall, and a position below is known to be none.
@@ -146,7 +165,11 @@ export class Chores {
       );
       if (rows.length === 0) return;
       const ledger = new Ledger();
-      await lockUsers(transaction, ledger, rows.map((row) => Number(row['user_id'])));
+      await lockUsers(
+        transaction,
+        ledger,
+        rows.map((row) => Number(row['user_id'])),
+      );
       const columns = new Columns(2);
       for (const row of rows) columns.add(row['user_id'], row['id']);
       const gone = await transaction.all(

@@ -8,7 +8,6 @@ import { verdictOf } from './errors.ts';
 /** A row as the store reads it: bigint columns are numbers (none of ours passes 2^53). */
 export type Row = Record<string, string | number | boolean | null>;
 
-const INT8_OID = 20;
 const BROKEN_TRANSACTION = '25P02';
 const CONNECTIONS_MAX = 10;
 /** A statement that takes longer is cancelled: whoever asked has been answered by then. */
@@ -75,6 +74,14 @@ export class Overtaken extends Error {
     super('overtaken by another transaction');
     this.name = 'Overtaken';
   }
+}
+
+/** As the driver does it, but for bigint, which it leaves as text. */
+function parserOf(
+  oid: Parameters<typeof types.getTypeParser>[0],
+  format: 'text' | 'binary' = 'text',
+): (value: string) => unknown {
+  return oid === types.builtins.INT8 ? Number : (types.getTypeParser(oid, format) as (value: string) => unknown);
 }
 
 /** Names of prepared statements; the texts are fixed, so these are about as many as there are in the sources. */
@@ -182,14 +189,13 @@ export class Database {
       options: SESSION_SETTINGS.map((setting) => `-c ${setting}`).join(' '),
       pipeline: true,
       types: {
-        getTypeParser: ((oid: number, format?: 'text' | 'binary') =>
-          oid === INT8_OID ? Number : types.getTypeParser(oid, format ?? 'text')) as typeof types.getTypeParser,
+        getTypeParser: parserOf as typeof types.getTypeParser,
       },
     });
     // A connection that breaks while nobody uses it is none any more; who uses it is told by its statements.
     this.pool.on('error', () => undefined);
     this.pool.on('connect', (client) => client.on('error', () => undefined));
-    this.pool.on('remove', (client) => this.slots.delete(client as PoolClient));
+    this.pool.on('remove', (client) => this.slots.delete(client));
   }
 
   // ------------------------------------------------------------------------------------------ connections
@@ -332,7 +338,11 @@ export class Database {
     const { clock } = this.options;
     const until = clock.monotonic() + RESOLVE_MS;
     let last = cause;
-    for (let tries = 0; tries === 0 || (clock.monotonic() < until && tries < RESOLVE_MS / RESOLVE_PAUSE_MS); tries += 1) {
+    for (
+      let tries = 0;
+      tries === 0 || (clock.monotonic() < until && tries < RESOLVE_MS / RESOLVE_PAUSE_MS);
+      tries += 1
+    ) {
       try {
         return await this.isCommitted(commit);
       } catch (error) {
@@ -340,9 +350,12 @@ export class Database {
         await this.pause(RESOLVE_PAUSE_MS);
       }
     }
-    throw new StoreUnavailable('the connection to the database broke during a commit: whether it was done is not known', {
-      cause: last,
-    });
+    throw new StoreUnavailable(
+      'the connection to the database broke during a commit: whether it was done is not known',
+      {
+        cause: last,
+      },
+    );
   }
 
   private async isCommitted({ slot, mark }: { slot: number; mark: string }): Promise<boolean> {

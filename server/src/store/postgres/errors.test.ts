@@ -8,10 +8,22 @@ function withCode(code: string, constraint?: string): Error {
 
 const CASES: readonly (readonly [Verdict, string, readonly string[]])[] = [
   ['retry', 'others were in the way', ['40001', '40P01', '55P03', '0A000', '26000']],
-  ['lost', 'the session ended or cannot begin', ['08006', '08001', '57P01', '57P02', '57P03', '53300', '25P03', '28P01', '3D000']],
-  ['unavailable', 'the database cannot do it now', ['53100', '53200', '58030', '57014', '25006', 'XX000', 'XX001', 'XX002']],
+  [
+    'lost',
+    'the session ended or cannot begin',
+    ['08006', '08001', '57P01', '57P02', '57P03', '53300', '25P03', '28P01', '3D000'],
+  ],
+  [
+    'unavailable',
+    'the database cannot do it now',
+    ['53100', '53200', '58030', '57014', '25006', 'XX000', 'XX001', 'XX002'],
+  ],
   ['lost', 'the network', ['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'ENOENT', 'ENOTFOUND', 'EAI_AGAIN']],
-  ['bug', 'the statement or its values', ['23505', '23502', '22P02', '22021', '42601', '42P01', '42703', '54000', '25P02', 'P0001']],
+  [
+    'bug',
+    'the statement or its values',
+    ['23505', '23502', '22P02', '22021', '42601', '42P01', '42703', '54000', '25P02', 'P0001'],
+  ],
 ];
 
 describe('what an error means', () => {

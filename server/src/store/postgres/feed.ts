@@ -96,10 +96,9 @@ export class FeedReader {
     if (uids.length === 0) return;
     const labelled = [...new Set(interactions.flatMap(({ request }) => request ?? []))];
     const [rows, contents] = await Promise.all([
-      this.transaction.all(
-        `SELECT ${RECORD_COLUMNS} FROM unnest($1::uuid[]) q(uid) JOIN requests r ON r.uid = q.uid`,
-        [uids],
-      ),
+      this.transaction.all(`SELECT ${RECORD_COLUMNS} FROM unnest($1::uuid[]) q(uid) JOIN requests r ON r.uid = q.uid`, [
+        uids,
+      ]),
       labelled.length === 0
         ? []
         : this.transaction.all(

@@ -25,9 +25,10 @@ async function writePeople(transaction: Transaction, ledger: Ledger): Promise<vo
   const renamed = [...ledger.renamed].filter((id) => ledger.people.get(id)?.isNew === false).toSorted((a, b) => a - b);
   // Taken first, then given.
   if (renamed.length > 0) {
-    void transaction.run('UPDATE users SET userid = NULL, customerid = NULL, msisdn = NULL WHERE id = ANY($1::bigint[])', [
-      renamed,
-    ]);
+    void transaction.run(
+      'UPDATE users SET userid = NULL, customerid = NULL, msisdn = NULL WHERE id = ANY($1::bigint[])',
+      [renamed],
+    );
   }
   await writeNewPeople(transaction, ledger);
   if (renamed.length === 0) return;
@@ -120,7 +121,21 @@ function writeRequests(transaction: Transaction, ledger: Ledger): void {
   const columns = new Columns(13);
   for (const { content, client, word, notifyUrl, callback, members } of ledger.requests) {
     const { uid, key, serviceId, appId, acceptedAt, expiry, priority } = content;
-    columns.add(uid, key, client, serviceId, appId, acceptedAt, expiry, priority, word, notifyUrl, callback, content.content, members);
+    columns.add(
+      uid,
+      key,
+      client,
+      serviceId,
+      appId,
+      acceptedAt,
+      expiry,
+      priority,
+      word,
+      notifyUrl,
+      callback,
+      content.content,
+      members,
+    );
   }
   void transaction.run(
     `INSERT INTO requests (uid, key, client, service, app, accepted, expiry, priority, word, notify_url, callback, content, members)

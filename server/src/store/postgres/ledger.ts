@@ -161,7 +161,8 @@ export class Ledger {
   readonly replies: { user: UserKey; thread: number; tid: string; content: string; at: number }[] = [];
   readonly requests: NewRequest[] = [];
   /** Messages that went to another log: their short links follow. */
-  readonly movedLinks: { readonly from: { user: UserKey; n: number }; readonly to: { user: UserKey; n: number } }[] = [];
+  readonly movedLinks: { readonly from: { user: UserKey; n: number }; readonly to: { user: UserKey; n: number } }[] =
+    [];
   waitingChange = 0;
 
   // ------------------------------------------------------------------------------------------ users

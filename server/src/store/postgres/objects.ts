@@ -28,10 +28,11 @@ export class Objects {
     const { clientId, cursor, limit } = query;
     const rows =
       clientId === null
-        ? await this.database.all(
-            'SELECT id, body FROM objects WHERE kind = $1 AND id > $2 ORDER BY id LIMIT $3',
-            [kind, cursor ?? '', limit + 1],
-          )
+        ? await this.database.all('SELECT id, body FROM objects WHERE kind = $1 AND id > $2 ORDER BY id LIMIT $3', [
+            kind,
+            cursor ?? '',
+            limit + 1,
+          ])
         : await this.database.all(
             'SELECT id, body FROM objects WHERE kind = $1 AND id > $2 AND client = $4 ORDER BY id LIMIT $3',
             [kind, cursor ?? '', limit + 1, clientId],

@@ -8,7 +8,7 @@ import { findPeople, lockUsers, Wanted } from './loading.ts';
 import type { NamesRead } from './loading.ts';
 import { Sessions } from './sessions.ts';
 import { ThreadBook } from './thread-book.ts';
-import { readLinkedApps, readMoving } from './write.ts';
+import { readLinkedApps, readMoving } from './moving.ts';
 
 export type PutProfile =
   | { readonly kind: 'ok'; readonly entries: readonly LogEntry[] }

@@ -112,6 +112,11 @@ function entryOf(row: Row, contents: ReadonlyMap<string, RequestContent>): LogEn
   const content = contents.get(String(row['request']));
   if (content === undefined) return null;
   const thread = { id: String(row['thread_uid']), title: String(row['title']), type: row['type'] as 'Conversation' };
-  const message = { content, destination: Number(row['destination']), thread, links: detailOf({ detail }).links ?? null };
+  const message = {
+    content,
+    destination: Number(row['destination']),
+    thread,
+    links: detailOf({ detail }).links ?? null,
+  };
   return { ...base, message, event: null };
 }

@@ -99,7 +99,14 @@ async function rebuild(
 ): Promise<FeedWork | null> {
   const places = await follow(transaction, [member]);
   const place = places.values().next().value ?? null;
-  const base = { seq: 0, request: record.uid, user: place?.user ?? null, n: place?.n ?? null, device: null, detail: null };
+  const base = {
+    seq: 0,
+    request: record.uid,
+    user: place?.user ?? null,
+    n: place?.n ?? null,
+    device: null,
+    detail: null,
+  };
   const find = async (item: FeedItem): Promise<FeedWork | null> => {
     const reader = new FeedReader(transaction);
     await reader.load([item]);
@@ -121,7 +128,7 @@ async function rebuild(
   const at = Number((kind === 'read' ? row['read'] : row['at']) ?? 0);
   const code = kind === 'failed' ? (detailOf({ detail: row['detail'] as string | null }).code ?? null) : null;
   const device = row['device'] as number | null;
-  return find({ ...base, kind: kind as 'delivered', at, device, detail: code });
+  return find({ ...base, kind, at, device, detail: code });
 }
 
 function recordOfReceipt(row: Row): ReceiptRecord {

@@ -18,6 +18,8 @@ const FEED_LOCK = 0x66_65_65_64;
 const FEED_ROWS_MAX = 1024;
 /** … and looked at in one claim, where nobody wants them. */
 const SCANNED_MAX = 8_192;
+/** An identifier in the list of a request, as the database packs it. */
+const MEMBER_BYTES = 15;
 /** Rounds of looking for what is due, where most of it waits for something else. */
 const ROUNDS_MAX = 8;
 
@@ -104,9 +106,9 @@ export class Receipts {
     if (lock?.['mine'] !== true) return [];
     const audiences = new Audiences();
     const works: ReceiptWork[] = [];
-    for (let scanned = 0; scanned < SCANNED_MAX && works.length < limit; ) {
+    for (let scanned = 0; scanned < SCANNED_MAX && works.length < limit;) {
       const rows = await transaction.all(
-        `SELECT f.*, r.service, r.notify_url FROM (SELECT * FROM feed ORDER BY seq LIMIT $1) f
+        `SELECT f.*, r.service, r.notify_url, CASE WHEN f.kind = 0 THEN pg_column_size(r.members) ELSE 0 END AS bytes FROM (SELECT * FROM feed ORDER BY seq LIMIT $1) f
          LEFT JOIN requests r ON r.uid = f.request ORDER BY f.seq`,
         [tally === null ? Math.min(limit - works.length, FEED_ROWS_MAX) : FEED_ROWS_MAX],
       );
@@ -114,7 +116,7 @@ export class Receipts {
       const refused = tally === null ? new Map<Row, Refusal>() : await this.refusals(transaction, rows, audiences);
       const wanted = rows.filter((row) => !refused.has(row));
       // Not more than asked for, of what somebody wants: the rest stays for others.
-      const taken = wanted.slice(0, limit - works.length);
+      const taken = firstOf(wanted, limit - works.length);
       const last = taken.length < wanted.length ? Number(taken.at(-1)?.['seq']) : Number(rows.at(-1)?.['seq']);
       const gone = rows.filter((row) => Number(row['seq']) <= last);
       for (const row of gone) {
@@ -134,7 +136,10 @@ export class Receipts {
     rows: readonly Row[],
     audiences: Audiences,
   ): Promise<Map<Row, Refusal>> {
-    await audiences.load(transaction, rows.flatMap((row) => (row['service'] === null ? [] : String(row['service']))));
+    await audiences.load(
+      transaction,
+      rows.flatMap((row) => (row['service'] === null ? [] : String(row['service']))),
+    );
     const refused = new Map<Row, Refusal>();
     for (const row of rows) {
       if (row['service'] === null) continue;
@@ -201,7 +206,21 @@ export class Receipts {
   async add(transaction: Transaction, work: FeedWork, now: number): Promise<void> {
     const { id, rank, client, serviceId, kind, facts, orderKey } = work;
     const columns = new Columns(13);
-    columns.add(id, rank, client, serviceId, kind, facts?.transid, orderKey, true, now, false, 0, now, JSON.stringify(work));
+    columns.add(
+      id,
+      rank,
+      client,
+      serviceId,
+      kind,
+      facts?.transid,
+      orderKey,
+      true,
+      now,
+      false,
+      0,
+      now,
+      JSON.stringify(work),
+    );
     await transaction.all(INSERT, columns.values);
   }
 
@@ -251,7 +270,13 @@ export class Receipts {
       if (attempt !== null) history.push(attempt);
       const state = { done: DONE, dead: DEAD, retry: PENDING, defer: PENDING }[kind];
       const due = 'at' in settlement ? settlement.at : now;
-      changed.add(row['id'], state, Number(row['attempts']) + (attempt === null ? 0 : 1), due, JSON.stringify(history.slice(-HISTORY_MAX)));
+      changed.add(
+        row['id'],
+        state,
+        Number(row['attempts']) + (attempt === null ? 0 : 1),
+        due,
+        JSON.stringify(history.slice(-HISTORY_MAX)),
+      );
     }
     if (taken.length > 0) void transaction.run('DELETE FROM receipts WHERE id = ANY($1::text[])', [taken]);
     if (!changed.isEmpty) {
@@ -300,13 +325,27 @@ function release(transaction: Transaction, orderKeys: readonly unknown[], now: n
   );
 }
 
+/** So many rows that they give about as many receipts as asked for: that of a request gives one for each identifier. */
+function firstOf(rows: readonly Row[], limit: number): readonly Row[] {
+  let expected = 0;
+  let count = 0;
+  while (count < rows.length && expected < limit) {
+    expected += Math.max(1, Number(rows[count]?.['bytes'] ?? 0) / MEMBER_BYTES);
+    count += 1;
+  }
+  return rows.slice(0, count);
+}
+
 async function wantedWorks(
   transaction: Transaction,
   works: readonly FeedWork[],
   audiences: Audiences,
   tally: UnwantedTally,
 ): Promise<FeedWork[]> {
-  await audiences.load(transaction, works.map(({ serviceId }) => serviceId));
+  await audiences.load(
+    transaction,
+    works.map(({ serviceId }) => serviceId),
+  );
   return works.filter(({ kind, serviceId, url }) => {
     const refusal = audiences.refusal(kind, { serviceId, notifyUrl: url });
     if (refusal !== null) tally.add(serviceId, refusal);

@@ -99,4 +99,3 @@ export function contentOf(row: Row): RequestContent {
     content: String(row['content']),
   };
 }
-

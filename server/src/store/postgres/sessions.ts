@@ -33,8 +33,7 @@ export class Sessions {
     const { ledger, sources } = this;
     const { appId: app, userid: value, at: now } = session;
     const person =
-      ledger.personBy('userid', app, value) ??
-      ledger.makePerson(sources.nextId(), 'userid', { app, value, now });
+      ledger.personBy('userid', app, value) ?? ledger.makePerson(sources.nextId(), 'userid', { app, value, now });
     const entries = this.claim(person, session);
     const user = ledger.user(person.id);
     const known = ledger.deviceBy(user.id, session.deviceid);
@@ -49,13 +48,30 @@ export class Sessions {
     const floor = user.waiting === 0 ? head : (sources.firstWaiting.get(user.id) ?? head + 1) - 1;
     const device = known === undefined ? this.insert(session, user.id, floor) : this.restart(session, known, floor);
     const { id, incarnation } = device;
-    return { user: user.id, device: id, incarnation, present: false, subscribed: false, floor, base: head, head, entries };
+    return {
+      user: user.id,
+      device: id,
+      incarnation,
+      present: false,
+      subscribed: false,
+      floor,
+      base: head,
+      head,
+      entries,
+    };
   }
 
   private enter(device: Device, session: SessionOpen): void {
     const { keepMs, at } = session;
     const { node } = this.sources;
-    Object.assign(device, { keepMs, until: null, seen: at, node, incarnation: device.incarnation + 1, isChanged: true });
+    Object.assign(device, {
+      keepMs,
+      until: null,
+      seen: at,
+      node,
+      incarnation: device.incarnation + 1,
+      isChanged: true,
+    });
   }
 
   private insert(session: SessionOpen, user: UserKey, floor: number): Device {

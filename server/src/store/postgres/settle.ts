@@ -45,7 +45,9 @@ export class Settle {
     if (entry === undefined) return UNKNOWN;
     // Events can be acknowledged, and nothing else.
     if (entry.request === null) {
-      return settlement.kind === 'delivered' && 'n' in settlement.ref ? this.deliveredAgain(settlement, entry) : UNKNOWN;
+      return settlement.kind === 'delivered' && 'n' in settlement.ref
+        ? this.deliveredAgain(settlement, entry)
+        : UNKNOWN;
     }
     return this.apply(settlement, entry);
   }

@@ -57,7 +57,10 @@ export class Status {
     const found = await find(this.database, serviceId, transid);
     if (found === null) return null;
     const { record, destination, members } = found;
-    const places = await follow(this.database, members.map(({ member }) => member));
+    const places = await follow(
+      this.database,
+      members.map(({ member }) => member),
+    );
     const [reading, contents] = await Promise.all([
       this.read(record, destination, [...places.values()]),
       loadContents(this.database, [record.uid]),
@@ -76,7 +79,9 @@ export class Status {
         const place = places.get(placeKey(member.user ?? 0, member.n ?? 0));
         const entry = place === undefined ? undefined : reading.entries.entry(place.user, place.n);
         const told = receiptSteps(record, { member, index }, reading.receipts);
-        return entry === undefined ? withoutEntry(record, member, told) : delivery(record, member, entry, { reading, told });
+        return entry === undefined
+          ? withoutEntry(record, member, told)
+          : delivery(record, member, entry, { reading, told });
       }),
     };
   }
@@ -131,7 +136,11 @@ export class Status {
       const members = found.members.map(({ member }) => member);
       const places = await follow(transaction, members);
       const ledger = new Ledger();
-      await lockUsers(transaction, ledger, [...places.values()].map(({ user }) => user));
+      await lockUsers(
+        transaction,
+        ledger,
+        [...places.values()].map(({ user }) => user),
+      );
       await loadEntries(transaction, ledger, places.values());
       const done = new Set<Entry>();
       const tid = transidOf(found.record.uid, found.destination);
@@ -270,7 +279,8 @@ function take(ledger: Ledger, tid: string, entry: Entry, now: number): LogEntry 
   const { user, n } = entry;
   if (entry.state === STATE.delivered) {
     // The row is about to forget it.
-    for (const { step, at } of entrySteps(entry)) ledger.addStep(user, n, { step, at, device: entry.device, detail: null });
+    for (const { step, at } of entrySteps(entry))
+      ledger.addStep(user, n, { step, at, device: entry.device, detail: null });
   } else {
     ledger.countWaiting(user, -1);
   }

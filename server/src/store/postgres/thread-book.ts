@@ -26,7 +26,8 @@ export class ThreadBook {
   private readonly refs = new Map<number, ThreadRef>();
   private readonly links = new Map<UserKey, Map<string, Link>>();
   readonly newThreads: NewThread[] = [];
-  readonly newLinks: { readonly user: UserKey; readonly key: string; readonly thread: number; readonly uid: string }[] = [];
+  readonly newLinks: { readonly user: UserKey; readonly key: string; readonly thread: number; readonly uid: string }[] =
+    [];
 
   /** Columns id, uid, title, type, app: threads that are open. */
   learnOpen(rows: readonly Row[]): void {

@@ -84,7 +84,11 @@ export class Threads {
     const ledger = new Ledger();
     const told = await transaction.all(`${LINKED} LIMIT $2`, [key, TOLD_USERS_MAX + 1]);
     const own = await transaction.all(`${LINKED} AND ${OWN}`, [key]);
-    await lockUsers(transaction, ledger, [...told, ...own].map((one) => Number(one['user_id'])));
+    await lockUsers(
+      transaction,
+      ledger,
+      [...told, ...own].map((one) => Number(one['user_id'])),
+    );
     // Users before threads, as everywhere; then nobody else changes this thread.
     const [locked, ownNow] = await Promise.all([
       transaction.one('SELECT * FROM threads WHERE id = $1 FOR NO KEY UPDATE', [key]),

@@ -1,5 +1,13 @@
 import { uuidv7 } from 'uuidv7';
-import type { AcceptUnit, Random, RequestContent, Settlement, UserKey, WriteBatch, WriteResult } from '../../core/ports.ts';
+import type {
+  AcceptUnit,
+  Random,
+  RequestContent,
+  Settlement,
+  UserKey,
+  WriteBatch,
+  WriteResult,
+} from '../../core/ports.ts';
 import { splitTransid } from '../../core/transid.ts';
 import { Accept, columnOf } from './accept.ts';
 import type { IdempotencyEntry } from './accept.ts';
@@ -18,7 +26,6 @@ import {
   loadDevices,
   loadDevicesById,
   loadEntries,
-  loadWaiting,
   lockUsers,
   Wanted,
 } from './loading.ts';
@@ -28,6 +35,7 @@ import type { Member } from './requests.ts';
 import { Sessions } from './sessions.ts';
 import { Settle } from './settle.ts';
 import type { AboutMessage, SettleSources } from './settle.ts';
+import { readLinkedApps, readMoving } from './moving.ts';
 import { ownKey, ThreadBook } from './thread-book.ts';
 import { waitingTotal } from './waiting.ts';
 
@@ -63,7 +71,11 @@ export class BatchWrite {
   async run(): Promise<WriteResult> {
     const { batch, ledger, transaction } = this;
     const kept = await this.find();
-    const [waitingBefore, numbers] = await Promise.all([waitingTotal(transaction, batch.accepts), this.numbers(), this.read()]);
+    const [waitingBefore, numbers] = await Promise.all([
+      waitingTotal(transaction, batch.accepts),
+      this.numbers(),
+      this.read(),
+    ]);
     const settle = new Settle(ledger, this.settleSources());
     const nextId = (): number => numbers.take();
     const sessions = new Sessions(ledger, {
@@ -110,7 +122,10 @@ export class BatchWrite {
     this.linkedApps = linkedApps;
     const read: NamesRead = new Map();
     const [places] = await Promise.all([
-      follow(transaction, members.map(({ member }) => member)),
+      follow(
+        transaction,
+        members.map(({ member }) => member),
+      ),
       findPeople(transaction, ledger, this.wanted(), read),
     ]);
     for (const { tid, member } of members) {
@@ -399,38 +414,4 @@ export class BatchWrite {
 
 function isAboutMessage(settlement: Settlement): settlement is AboutMessage {
   return settlement.kind !== 'inbound' && settlement.kind !== 'floor';
-}
-
-/** Apps in which a customerid is known by token or profile alone. */
-export async function readLinkedApps(transaction: Transaction, apps: Iterable<string>): Promise<Set<string>> {
-  const ids = [...apps];
-  if (ids.length === 0) return new Set();
-  const rows = await transaction.all(
-    "SELECT id FROM objects WHERE kind = 'app' AND id = ANY($1::text[]) AND body::json ->> 'customerid' = 'linked'",
-    [ids],
-  );
-  return new Set(rows.map((row) => String(row['id'])));
-}
-
-/** What waits in the logs of users without a userid, and the threads of all of these users. All of them are locked. */
-export async function readMoving(
-  transaction: Transaction,
-  ledger: Ledger,
-  threads: ThreadBook,
-  users: readonly UserKey[],
-): Promise<{ waiting: Map<UserKey, Entry[]>; contents: Map<string, RequestContent> }> {
-  const nameless = users.filter((user) => ledger.people.get(user)?.names.userid === null);
-  const [entries, links] = await Promise.all([
-    loadWaiting(transaction, ledger, nameless),
-    transaction.all('SELECT user_id, key, thread, uid FROM user_threads WHERE user_id = ANY($1::bigint[])', [users]),
-  ]);
-  threads.learnLinks(links);
-  const [contents, refs] = await Promise.all([
-    loadContents(transaction, entries.flatMap((entry) => entry.request ?? [])),
-    transaction.all('SELECT id, uid, title, type FROM threads WHERE id = ANY($1::bigint[])', [
-      [...new Set(entries.map((entry) => entry.thread ?? 0))],
-    ]),
-  ]);
-  threads.learnRefs(refs);
-  return { waiting: Map.groupBy(entries, (entry) => entry.user), contents };
 }
