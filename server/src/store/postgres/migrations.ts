@@ -41,7 +41,7 @@ CREATE UNIQUE INDEX users_msisdn ON users (app, msisdn) WHERE msisdn IS NOT NULL
 -- The lock of a user, and the head of its log. names grows when one of the identifiers came or went.
 CREATE TABLE heads (
   user_id bigint PRIMARY KEY, head bigint NOT NULL DEFAULT 0, waiting integer NOT NULL DEFAULT 0,
-  purged bigint NOT NULL DEFAULT 0, names integer NOT NULL DEFAULT 0
+  purged bigint NOT NULL DEFAULT 0, names integer NOT NULL DEFAULT 0, erased boolean NOT NULL DEFAULT false
 ) WITH (fillfactor = 70);
 
 CREATE TABLE threads (

@@ -5,7 +5,10 @@ import { loadContents, loadWaiting } from './loading.ts';
 import type { ThreadBook } from './thread-book.ts';
 
 /** Apps in which a customerid is known by token or profile alone. */
-export async function readLinkedApps(transaction: Transaction, apps: Iterable<string>): Promise<Set<string>> {
+export async function readLinkedApps(
+  transaction: Pick<Transaction, 'all'>,
+  apps: Iterable<string>,
+): Promise<Set<string>> {
   const ids = [...apps];
   if (ids.length === 0) return new Set();
   const rows = await transaction.all(

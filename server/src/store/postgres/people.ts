@@ -113,6 +113,7 @@ export class People {
         void transaction.run(`DELETE FROM ${table} WHERE user_id = $1`, [person.id]);
       }
       await flush(transaction, ledger);
+      void transaction.run('UPDATE heads SET erased = true WHERE user_id = $1', [person.id]);
       return true;
     });
   }

@@ -1,3 +1,4 @@
+import { STATE } from '../../core/delivery-state.ts';
 import type { StateNumber } from '../../core/delivery-state.ts';
 import type { Priority } from '../../core/model.ts';
 import type { DeviceKey, LogEntry, OwedQuery, RequestContent, UserKey } from '../../core/ports.ts';
@@ -17,13 +18,30 @@ export class Reading {
     this.database = database;
   }
 
+  async head(user: UserKey): Promise<number> {
+    const row = await this.database.one('SELECT head FROM heads WHERE user_id = $1', [user]);
+    return Number(row?.['head'] ?? 0);
+  }
+
+  /** Of those who are not erased. */
   async heads(users: readonly UserKey[]): Promise<Map<UserKey, number>> {
-    const rows =
-      users.length === 0
-        ? []
-        : await this.database.all('SELECT user_id, head FROM heads WHERE user_id = ANY($1::bigint[])', [users]);
-    const heads = new Map(rows.map((row) => [Number(row['user_id']), Number(row['head'])]));
-    return new Map(users.map((user) => [user, heads.get(user) ?? 0]));
+    if (users.length === 0) return new Map();
+    const rows = await this.database.all(
+      'SELECT user_id, head FROM heads WHERE user_id = ANY($1::bigint[]) AND NOT erased',
+      [users],
+    );
+    return new Map(rows.map((row) => [Number(row['user_id']), Number(row['head'])]));
+  }
+
+  async countMessages(user: UserKey): Promise<{ head: number; unread: number; total: number }> {
+    const row = await this.database.one(
+      `SELECT h.head, l.total, l.unread FROM heads h CROSS JOIN LATERAL (
+         SELECT count(*) AS total, count(*) FILTER (WHERE state <> ${STATE.read}) AS unread FROM log
+         WHERE user_id = h.user_id AND request IS NOT NULL AND state <= ${STATE.read}) l WHERE h.user_id = $1`,
+      [user],
+    );
+    const { head = 0, unread = 0, total = 0 } = row ?? {};
+    return { head: Number(head), unread: Number(unread), total: Number(total) };
   }
 
   async log(user: UserKey, after: number, limit: number): Promise<LogEntry[]> {

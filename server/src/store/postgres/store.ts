@@ -3,8 +3,10 @@ import type { ObjectKind, Objects as ObjectTypes, Profile, Thread } from '../../
 import type {
   Clock,
   DeviceKey,
+  FoundMessage,
   LinkVisit,
   LogEntry,
+  MessageSearch,
   OwedQuery,
   Page,
   Random,
@@ -38,6 +40,7 @@ import type { PutProfile } from './people.ts';
 import { Reading } from './reading.ts';
 import { ReceiptList } from './receipt-list.ts';
 import { Receipts } from './receipts.ts';
+import { Search } from './search.ts';
 import { Status } from './status.ts';
 import { Threads } from './threads.ts';
 import { BatchWrite } from './write.ts';
@@ -81,6 +84,7 @@ export class PostgresStore implements Store {
   private readonly receipts: Receipts;
   private readonly receiptList: ReceiptList;
   private readonly statuses: Status;
+  private readonly search: Search;
   private readonly chores: Chores;
   private readonly partitions: Partitions;
   private readonly objects: Objects;
@@ -107,6 +111,7 @@ export class PostgresStore implements Store {
     this.reading = new Reading(database);
     this.receipts = new Receipts(database);
     this.receiptList = new ReceiptList(database, this.receipts);
+    this.search = new Search(database);
     this.statuses = new Status(database);
     this.chores = new Chores(database);
     this.partitions = new Partitions(database);
@@ -205,9 +210,8 @@ export class PostgresStore implements Store {
     return this.epochText;
   }
 
-  async head(user: UserKey): Promise<number> {
-    const heads = await this.reading.heads([user]);
-    return heads.get(user) ?? 0;
+  head(user: UserKey): Promise<number> {
+    return this.reading.head(user);
   }
 
   heads(users: readonly UserKey[]): Promise<ReadonlyMap<UserKey, number>> {
@@ -220,6 +224,10 @@ export class PostgresStore implements Store {
 
   readOwed(query: OwedQuery): Promise<readonly LogEntry[]> {
     return this.reading.owed(query);
+  }
+
+  countMessages(user: UserKey): Promise<{ head: number; unread: number; total: number }> {
+    return this.reading.countMessages(user);
   }
 
   findUser(appId: string, userid: string): Promise<UserKey | null> {
@@ -283,6 +291,10 @@ export class PostgresStore implements Store {
 
   transidsByCorrelationid(serviceId: string, correlationid: string, limit: number): Promise<readonly string[]> {
     return this.statuses.transids(serviceId, correlationid, limit);
+  }
+
+  findMessages(search: MessageSearch): Promise<readonly FoundMessage[]> {
+    return this.search.find(search);
   }
 
   recall(serviceId: string, transid: string, now: number): Promise<readonly RecallResult[] | null> {
