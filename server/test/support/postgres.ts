@@ -25,6 +25,11 @@ export function findPostgres(): string | null {
   if (found === undefined && process.env['CI'] === 'true') {
     throw new Error('PostgreSQL was not found, and here its tests must run: install postgresql-15');
   }
+  if (found === undefined) {
+    console.info(
+      'PostgreSQL was not found, and its tests are skipped: apt-get install postgresql-15, or CARILLON_TEST_PG_BIN',
+    );
+  }
   return found ?? null;
 }
 
