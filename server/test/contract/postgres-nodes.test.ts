@@ -154,7 +154,13 @@ describe.skipIf(bin === null)('postgres: several nodes on one database', () => {
   ] as const) {
     it(`holds the bound per ${bound} exactly under all nodes`, async () => {
       const results = await everywhere(async (node) =>
-        Promise.all(Array.from({ length: 6 }, () => acceptOn(node, overrides))),
+        Promise.all(
+          Array.from({ length: 6 }, (_, count) => {
+            // In all: users of their own, so that nothing but the bound holds them apart.
+            const name = bound === 'user' ? 'ann' : `${node.epoch()}-${nodes.indexOf(node)}-${count}`;
+            return acceptOn(node, { ...overrides, destinations: [destinationOf(userid(name))] });
+          }),
+        ),
       );
       const kinds = results.flat().map((one) => one.kind);
       expect(kinds.filter((kind) => kind === 'accepted')).toHaveLength(7);
