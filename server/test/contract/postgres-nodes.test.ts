@@ -277,6 +277,19 @@ describe.skipIf(bin === null)('postgres: several nodes on one database', () => {
     expect(await nodes[0]!.counts(clock.now())).toMatchObject({ waiting: 1, users: 1 });
   });
 
+  it('forgets a device that keeps nothing long after it was seen, and no other', async () => {
+    const open = async (deviceid: string, keepMs: number) =>
+      (await write(nodes[0]!, { opens: [makeSession({ deviceid, keepMs, at: clock.now() })] })).opens[0]!;
+    await open('gone', 0);
+    const kept = await open('kept', HOUR_MS);
+    clock.advance(61 * DAY_MS);
+    await open('fresh', 0);
+    await nodes[1]!.purge(clock.now(), 100);
+    const left = await server.query('SELECT deviceid FROM devices ORDER BY deviceid', database.name);
+    expect(left.map(({ deviceid }) => deviceid)).toEqual(['fresh', 'kept']);
+    expect(await open('kept', HOUR_MS)).toMatchObject({ present: true, device: kept.device });
+  });
+
   it('sees at once what another node wrote', async () => {
     const result = await acceptOn(nodes[0]!);
     const [entry] = result.kind === 'accepted' ? result.entries : [];

@@ -25,6 +25,8 @@ const NEXT_EXPIRY = 'SELECT min(expiry) AS next FROM requests WHERE purge_at IS 
 /** What time does: expiry and purging, each in small steps. Several nodes may do it at once, each what no other is at. */
 export class Chores {
   private readonly database: Database;
+  /** The last device that was looked at: user and number. */
+  private lookedTo: [number, number] = [0, 0];
 
   constructor(database: Database) {
     this.database = database;
@@ -156,14 +158,21 @@ export class Chores {
     await flush(transaction, ledger);
   }
 
-  /** Devices not seen for long; there is no index for it, so it is done rarely. */
+  /**
+   * Forgets devices not seen for long. There is no index for it (every open would write it), so each call looks at the
+   * next ones in the order of the key, and after the last begins again with the first.
+   */
   async purgeDevices(now: number): Promise<void> {
+    const looked = await this.database.all(
+      `SELECT user_id, id, seen <= $3 AND (keep_ms = 0 OR (until IS NOT NULL AND until <= $4)) AS gone FROM devices
+       WHERE (user_id, id) > ($1, $2) ORDER BY user_id, id LIMIT $5`,
+      [...this.lookedTo, now - DEVICE_FORGOTTEN_MS, now, DEVICES_STEP_MAX],
+    );
+    const last = looked.length < DEVICES_STEP_MAX ? undefined : looked.at(-1);
+    this.lookedTo = last === undefined ? [0, 0] : [Number(last['user_id']), Number(last['id'])];
+    const rows = looked.filter((row) => row['gone'] === true);
+    if (rows.length === 0) return;
     await this.database.transaction(async (transaction) => {
-      const rows = await transaction.all(
-        `SELECT user_id, id FROM devices WHERE seen <= $1 AND (keep_ms = 0 OR (until IS NOT NULL AND until <= $2)) LIMIT $3`,
-        [now - DEVICE_FORGOTTEN_MS, now, DEVICES_STEP_MAX],
-      );
-      if (rows.length === 0) return;
       const ledger = new Ledger();
       await lockUsers(
         transaction,

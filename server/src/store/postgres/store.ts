@@ -46,8 +46,8 @@ import { Threads } from './threads.ts';
 import { BatchWrite } from './write.ts';
 
 const BEAT_MS = 5000;
-/** Devices are looked through at most this often. */
-const DEVICES_PURGE_MS = 3_600_000;
+/** Some devices are looked at, at most this often. */
+const DEVICES_PURGE_MS = 30_000;
 /** Partitions last a week and are made a week ahead. */
 const PARTITIONS_MS = 3_600_000;
 
