@@ -194,6 +194,8 @@ export interface SessionOpen {
 export interface SessionOpened {
   readonly user: UserKey;
   readonly device: DeviceKey;
+  /** Grows with every open of this device that keeps anything; its close carries it back. */
+  readonly incarnation: number;
   /** A kept session was found. */
   readonly present: boolean;
   /** A kept session that had subscribed: delivery goes on without a new SUBSCRIBE. */
@@ -214,6 +216,8 @@ export interface SessionClose {
   readonly floor: number;
   readonly keepMs: number;
   readonly at: number;
+  /** That of the open: a close is void once the device was opened anew, here or on another node. Not given: it counts. */
+  readonly incarnation?: number;
 }
 
 // ---------------------------------------------------------------------------------------------- one commit

@@ -39,7 +39,7 @@ export interface StoreHarness {
   /** Closes and removes everything, backups included. */
   close(): Promise<void>;
   /** Where a backup may be written: removed by `close`. */
-  backupPath(): string;
+  backupPath(): string | Promise<string>;
   /** Opens what `backup` wrote, beside the running store. */
   openBackup(path: string): Promise<Store>;
 }

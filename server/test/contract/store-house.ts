@@ -207,7 +207,7 @@ function houseCases(makeStore: MakeStore): void {
     const f = fixture();
     for (let count = 0; count < 20; count += 1) await f.send();
     const { user } = await f.send();
-    const path = f.harness.backupPath();
+    const path = await f.harness.backupPath();
     const shares: number[] = [];
     const backup = f.store.backup(path, (share) => shares.push(share));
     for (let count = 0; count < 20; count += 1) await f.send();

@@ -71,6 +71,21 @@ function keptCases(makeStore: MakeStore): void {
     expect(await f.open()).toMatchObject({ device: first.device, present: true, subscribed: true });
   });
 
+  it('takes no close of a connection that another one has followed since', async () => {
+    const f = fixture();
+    const before = await f.connect();
+    await f.reopen();
+    const now = await f.open();
+    expect(now.incarnation).toBeGreaterThan(before.incarnation);
+    const { user, device } = now;
+    const close = { user, device, subscribed: false, floor: 0, keepMs: 0, at: f.clock.now() };
+    await f.write({ closes: [{ ...close, incarnation: before.incarnation }] });
+    expect(await f.open()).toMatchObject({ device, present: true, subscribed: true });
+    const last = await f.open();
+    await f.write({ closes: [{ ...close, incarnation: last.incarnation }] });
+    expect(await f.open()).toMatchObject({ device, present: false, subscribed: false });
+  });
+
   it('finds one that did not subscribe as present and not subscribed', async () => {
     const f = fixture();
     const first = await f.open();

@@ -114,5 +114,8 @@ CREATE TABLE replies (
 CREATE INDEX replies_user ON replies (user, thread, at);
 `;
 
+/** Counts the opens of a device: a close that comes after the next open is void. */
+const VERSION_2 = 'ALTER TABLE devices ADD COLUMN incarnation INTEGER NOT NULL DEFAULT 0';
+
 /** In order; never edited once released, only added to. */
-export const MIGRATIONS: readonly string[] = [VERSION_1];
+export const MIGRATIONS: readonly string[] = [VERSION_1, VERSION_2];

@@ -40,7 +40,8 @@ export class Sessions {
     if (row !== undefined && !session.clean && isKept(row, session.at)) return this.resume(session, user, row, entries);
     const floor = this.firstWaiting(user, head) - 1;
     const device = row === undefined ? this.insert(session, user.id, floor) : this.restart(session, row, floor);
-    return { user: user.id, device, present: false, subscribed: false, floor, base: head, head, entries };
+    const incarnation = this.incarnation(device);
+    return { user: user.id, device, incarnation, present: false, subscribed: false, floor, base: head, head, entries };
   }
 
   /** Sessions that the last process did not close (it was killed) are kept from now on for their time, not for ever. */
@@ -56,7 +57,7 @@ export class Sessions {
   private resume(session: SessionOpen, user: UserState, row: Row, entries: LogEntry[]): SessionOpened {
     const device = Number(row['id']);
     this.state.db.run(
-      'UPDATE devices SET keep_ms = ?, until = NULL, seen = ? WHERE id = ?',
+      'UPDATE devices SET keep_ms = ?, until = NULL, seen = ?, incarnation = incarnation + 1 WHERE id = ?',
       session.keepMs,
       session.at,
       device,
@@ -66,6 +67,7 @@ export class Sessions {
     return {
       user: user.id,
       device,
+      incarnation: Number(row['incarnation']) + 1,
       present: true,
       subscribed: row['subscribed'] === 1,
       floor: Number(row['floor']),
@@ -73,6 +75,10 @@ export class Sessions {
       head,
       entries,
     };
+  }
+
+  private incarnation(device: DeviceKey): number {
+    return Number(this.state.db.get('SELECT incarnation FROM devices WHERE id = ?', device)?.['incarnation'] ?? 0);
   }
 
   private insert(session: SessionOpen, user: UserKey, floor: number): DeviceKey {
@@ -88,7 +94,7 @@ export class Sessions {
     if (isEmpty) return device;
     db.run('DELETE FROM device_acks WHERE device = ?', device);
     db.run(
-      'UPDATE devices SET keep_ms = ?, until = NULL, subscribed = 0, base = NULL, floor = ?, seen = ? WHERE id = ?',
+      'UPDATE devices SET keep_ms = ?, until = NULL, subscribed = 0, base = NULL, floor = ?, seen = ?, incarnation = incarnation + 1 WHERE id = ?',
       session.keepMs,
       floor,
       session.at,
@@ -149,7 +155,7 @@ export class Sessions {
   close(session: SessionClose): void {
     const { db } = this.state;
     const changed = db.run(
-      'UPDATE devices SET keep_ms = ?, until = ?, subscribed = ?, floor = max(floor, ?), seen = ? WHERE id = ? AND user = ? AND (keep_ms > 0 OR ? > 0)',
+      'UPDATE devices SET keep_ms = ?, until = ?, subscribed = ?, floor = max(floor, ?), seen = ? WHERE id = ? AND user = ? AND (keep_ms > 0 OR ? > 0) AND incarnation = coalesce(?, incarnation)',
       session.keepMs,
       session.at + session.keepMs,
       session.subscribed ? 1 : 0,
@@ -158,6 +164,7 @@ export class Sessions {
       session.device,
       session.user,
       session.keepMs,
+      session.incarnation ?? null,
     );
     if (changed === 0) return;
     db.run(
