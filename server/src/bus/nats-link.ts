@@ -59,23 +59,33 @@ const PUB_BYTES = 48;
 const ignore = (): void => undefined;
 
 /**
- * The sockets that a call of `connect` opens. The library keeps one that did not answer in time, and when it closes a
- * connection it first waits for what is to be written, which for a server that is stopped is for ever: so they are
- * destroyed from here.
+ * The sockets that a call of `connect` opens. The library keeps open one that did not answer in time, and a call that
+ * is under way cannot be ended: so they are destroyed from here.
  */
-const attempts = new AsyncLocalStorage<Set<Socket>>();
+interface Attempt {
+  readonly sockets: Set<Socket>;
+  /** Off when the call has ended: listeners of the bus run in its context too, and their sockets are none of ours. */
+  isConnecting: boolean;
+}
+
+const attempts = new AsyncLocalStorage<Attempt>();
 let isListening = false;
 
 function listenForSockets(): void {
   if (isListening) return;
   isListening = true;
   diagnostics.subscribe('net.client.socket', (message) => {
-    attempts.getStore()?.add((message as { socket: Socket }).socket);
+    const attempt = attempts.getStore();
+    if (attempt?.isConnecting === true) attempt.sockets.add((message as { socket: Socket }).socket);
   });
 }
 
 function destroyAll(sockets: Iterable<Socket>): void {
-  for (const socket of sockets) socket.destroy();
+  for (const socket of sockets) {
+    // The library took its listeners off; an error that nobody hears would end the process.
+    socket.on('error', ignore);
+    socket.destroy();
+  }
 }
 
 /** One connection while it lasts. */
@@ -93,22 +103,26 @@ class Channel {
     this.connection = connection;
     this.limits = limits;
     this.onRefused = onRefused;
-    this.lost = Promise.race([
-      connection.closed().then((error) => failureText(error)),
-      this.watchStatus().then(() => 'no answer to pings'),
-    ]);
+    this.lost = Promise.race([this.watchClosed(), this.watchStatus()]);
   }
 
-  /** Resolves when the server does not answer any more. */
-  private async watchStatus(): Promise<void> {
+  private async watchClosed(): Promise<string> {
+    const error = await this.connection.closed();
+    // Where both are due, the other promise knows better.
+    await new Promise(setImmediate);
+    return failureText(error);
+  }
+
+  /** Resolves when the server does not answer any more. The library would then wait until it can write, maybe for ever. */
+  private async watchStatus(): Promise<string> {
     for await (const status of this.connection.status()) {
-      if (status.type === 'staleConnection') return;
+      if (status.type === 'staleConnection') return 'no answer to pings';
       if (status.type === 'error' && status.error instanceof errors.PermissionViolationError) {
         this.onRefused(`${status.error.operation} ${status.error.subject}`);
       }
     }
     // Closed: the other promise tells why.
-    await new Promise(ignore);
+    return new Promise(ignore);
   }
 
   /** False: dropped. */
@@ -153,9 +167,15 @@ class Channel {
     this.subscriptions.delete(subject);
   }
 
-  close(): void {
+  /** Resolves when the server has taken all that was sent, or the connection is lost. */
+  async flushed(): Promise<void> {
+    if (this.isClosed) return;
+    await Promise.race([this.connection.flush().catch(ignore), this.lost]);
+  }
+
+  async close(): Promise<void> {
     this.isClosed = true;
-    this.connection.close().catch(ignore);
+    await this.connection.close().catch(ignore);
   }
 }
 
@@ -210,7 +230,7 @@ export class NatsLink {
 
   /** Resolves when the server has taken all that was sent and subscribed, and all it sent before that was heard. */
   async flushed(): Promise<void> {
-    await this.channel?.connection.flush().catch(ignore);
+    await this.channel?.flushed();
   }
 
   /** What was sent still goes out, within `ms`. Then there is no connection any more, nor will be. */
@@ -224,12 +244,13 @@ export class NatsLink {
     await doneWithin(this.running, ms);
   }
 
+  /** Ends what there is. A connection closes its own sockets, and must: TLS does not bear that they go below it. */
   private drop(): void {
-    const { channel } = this;
+    const { channel, sockets } = this;
     this.channel = null;
-    channel?.close();
-    destroyAll(this.sockets);
     this.sockets = new Set();
+    if (channel === null) destroyAll(sockets);
+    else channel.close().then(() => destroyAll(sockets), ignore);
   }
 
   private async run(): Promise<void> {
@@ -237,7 +258,6 @@ export class NatsLink {
       const server = this.options.servers[turn % this.options.servers.length];
       if (server === undefined) return;
       const lost = await this.serve(server);
-      this.drop();
       if (this.isClosed) return;
       this.tell(formatServer(server), lost);
       await this.wait();
@@ -247,17 +267,21 @@ export class NatsLink {
   /** Connects and stays until the connection is lost; resolves with the reason in words. */
   private async serve(server: NatsServer): Promise<string> {
     const { sockets } = this;
+    const attempt = { sockets, isConnecting: true };
     let connection: NatsConnection;
     try {
       const options = connectionOptions(server, { ...this.options, ...this.limits });
-      connection = await attempts.run(sockets, () => connect(options));
+      connection = await attempts.run(attempt, () => connect(options));
     } catch (error) {
       destroyAll(sockets);
+      sockets.clear();
       return failureText(error);
+    } finally {
+      attempt.isConnecting = false;
     }
     const channel = new Channel(connection, this.limits, (what) => this.tellRefused(what));
     if (this.isClosed) {
-      channel.close();
+      await channel.close();
       destroyAll(sockets);
       return '';
     }
@@ -274,7 +298,7 @@ export class NatsLink {
     this.options.onState(true);
     const reason = await channel.lost;
     stopSettling();
-    this.channel = null;
+    this.drop();
     this.options.onState(false);
     return reason;
   }

@@ -44,7 +44,7 @@ const pollLimits: PollLimits = {
   retryLastMs: 1_000,
 };
 
-/** A round is shortened at random by up to this part, so that nodes do not ask in step. Never made longer. */
+/** Every wait is shortened at random by up to this part, so that nodes do not ask in step. Never made longer. */
 const JITTER = 0.2;
 const ignore = (): void => undefined;
 const TOPICS: readonly BusTopic[] = ['receipts', 'timers'];
@@ -69,11 +69,15 @@ export class PolledBus implements Bus {
   private readonly stops: (() => void)[];
   /** Users of whom the network says that their logs grew. */
   private claimed = new Set<UserKey>();
-  /** Where the rounds are: goes round and round the watched users, so that nobody is passed over when a round is cut short. */
+  /** Goes round and round the watched users, whatever the pace: nobody is passed over. */
   private cursor: Iterator<UserKey>;
-  private round = { left: 0, stepMs: 0, stepAt: 0 };
+  private steppedAt = 0;
   private cancelStep: (() => void) | null = null;
   private isStepDue = false;
+  private wasStep = false;
+  /** Steps left of the fast round after the bus came back. */
+  private fastSteps = 0;
+  private cancelTopics: (() => void) | null = null;
   private isPublishing = 0;
   /** The query under way; counted, so that the answer of one that was given up is known. */
   private query = 0;
@@ -89,7 +93,8 @@ export class PolledBus implements Bus {
     this.limits = { ...pollLimits, ...options.limits };
     this.cursor = this.users.keys();
     this.stops = [options.inner.onConnection((isConnected) => this.onConnection(isConnected))];
-    this.beginRound(this.usualMs);
+    this.planStep();
+    this.planTopics(this.usualMs);
   }
 
   publishUsers(hints: readonly UserHint[]): void {
@@ -145,6 +150,7 @@ export class PolledBus implements Bus {
     this.isClosed = true;
     for (const stop of this.stops.splice(0)) stop();
     this.cancelStep?.();
+    this.cancelTopics?.();
     this.cancelPause?.();
     this.users.clear();
     this.claimed.clear();
@@ -167,44 +173,47 @@ export class PolledBus implements Bus {
   }
 
   private onConnection(isConnected: boolean): void {
-    if (!this.isClosed) this.beginRound(isConnected ? this.limits.returnedMs : this.limits.aloneMs);
-  }
-
-  /** Everybody once within `ms`, beginning where the round before was. */
-  private beginRound(ms: number): void {
-    this.cancelStep?.();
-    const left = Math.max(1, Math.ceil(this.users.size / this.limits.usersPerQueryMax));
-    const roundMs = ms * (1 - JITTER * this.options.random.unit());
-    this.round = { left, stepMs: roundMs / left, stepAt: this.options.clock.monotonic() };
-    this.planStep(roundMs / left);
-  }
-
-  private planStep(ms: number): void {
-    this.round.stepAt += ms;
-    const waitMs = this.round.stepAt - this.options.clock.monotonic();
-    this.cancelStep = this.options.scheduler.after(Math.max(0, waitMs), () => {
-      this.cancelStep = null;
-      this.step();
-    });
-  }
-
-  private step(): void {
     if (this.isClosed) return;
-    this.isStepDue = true;
-    this.pump();
+    this.fastSteps = isConnected ? this.stepsPerRound : 0;
+    this.planStep();
+    this.planTopics(isConnected ? this.limits.returnedMs : this.limits.aloneMs);
+  }
+
+  /** By the users of now: where they become more, the round does not become longer. */
+  private get stepsPerRound(): number {
+    return Math.max(1, Math.ceil(this.users.size / this.limits.usersPerQueryMax));
+  }
+
+  private shortened(ms: number): number {
+    return ms * (1 - JITTER * this.options.random.unit());
+  }
+
+  private planStep(): void {
+    this.cancelStep?.();
+    const roundMs = this.fastSteps > 0 ? this.limits.returnedMs : this.usualMs;
+    const passedMs = this.options.clock.monotonic() - this.steppedAt;
+    const waitMs = Math.max(0, this.shortened(roundMs / this.stepsPerRound) - passedMs);
+    this.cancelStep = this.options.scheduler.after(waitMs, () => {
+      this.cancelStep = null;
+      this.steppedAt = this.options.clock.monotonic();
+      this.isStepDue = true;
+      this.pump();
+    });
   }
 
   /** The query of a step was made, or there was nobody to ask for. */
   private endStep(): void {
-    // A change of the connection may have begun another round meanwhile.
-    if (this.cancelStep !== null || this.isStepDue || this.isClosed) return;
-    this.round.left -= 1;
-    if (this.round.left > 0) {
-      this.planStep(this.round.stepMs);
-      return;
-    }
-    this.pollTopics();
-    this.beginRound(this.usualMs);
+    if (this.fastSteps > 0) this.fastSteps -= 1;
+    // A change of the connection may have planned the next one meanwhile.
+    if (this.cancelStep === null && !this.isStepDue && !this.isClosed) this.planStep();
+  }
+
+  private planTopics(ms: number): void {
+    this.cancelTopics?.();
+    this.cancelTopics = this.options.scheduler.after(this.shortened(ms), () => {
+      this.pollTopics();
+      this.planTopics(this.usualMs);
+    });
   }
 
   private pollTopics(): void {
@@ -236,49 +245,46 @@ export class PolledBus implements Bus {
     this.pump();
   };
 
-  /** The next query, where one may be made. */
+  /** The next query, where one may be made. Rounds and claims take turns where both have something to ask. */
   private pump(): void {
     if (this.isAsking || this.isClosed || this.cancelPause !== null) return;
-    const isStep = this.isStepDue;
-    const users = this.takeClaimed(isStep);
-    if (isStep) this.takeStep(users);
-    this.isStepDue = false;
-    if (users.size === 0) {
-      if (isStep) this.endStep();
-      return;
-    }
-    this.ask([...users], isStep);
+    const isStep = this.isStepDue && !(this.wasStep && this.claimed.size > 0);
+    this.wasStep = isStep;
+    if (isStep) this.isStepDue = false;
+    const users = isStep ? this.takeStep() : this.takeClaimed();
+    if (users.length > 0) this.ask(users, isStep);
+    else if (isStep) this.endStep();
   }
 
-  /** Claims first, but never so many that the round stands still. */
-  private takeClaimed(isStep: boolean): Set<UserKey> {
+  private takeClaimed(): UserKey[] {
     const { usersPerQueryMax } = this.limits;
-    const usersMax = isStep ? Math.floor(usersPerQueryMax / 2) : usersPerQueryMax;
-    if (this.claimed.size <= usersMax) {
-      const all = this.claimed;
+    const all = this.claimed;
+    if (all.size <= usersPerQueryMax) {
       this.claimed = new Set();
-      return all;
+      return [...all];
     }
-    const some = new Set<UserKey>();
-    for (const user of this.claimed) {
-      if (some.size === usersMax) break;
-      some.add(user);
-      this.claimed.delete(user);
+    const some: UserKey[] = [];
+    for (const user of all) {
+      if (some.length === usersPerQueryMax) break;
+      some.push(user);
+      all.delete(user);
     }
     return some;
   }
 
-  private takeStep(users: Set<UserKey>): void {
-    const { usersPerQueryMax } = this.limits;
-    for (let taken = 0; taken < this.users.size && users.size < usersPerQueryMax; taken += 1) {
+  private takeStep(): UserKey[] {
+    const count = Math.min(this.users.size, this.limits.usersPerQueryMax);
+    const taken: UserKey[] = [];
+    while (taken.length < count) {
       let next = this.cursor.next();
       if (next.done === true) {
         this.cursor = this.users.keys();
         next = this.cursor.next();
-        if (next.done === true) return;
+        if (next.done === true) break;
       }
-      users.add(next.value);
+      taken.push(next.value);
     }
+    return taken;
   }
 
   private ask(users: readonly UserKey[], isStep: boolean): void {
@@ -330,7 +336,7 @@ export class PolledBus implements Bus {
   private pause(): void {
     const { retryFirstMs, retryLastMs } = this.limits;
     const ms = Math.min(retryLastMs, retryFirstMs * 2 ** Math.min(this.failures - 1, 16));
-    this.cancelPause = this.options.scheduler.after(ms * (1 - JITTER * this.options.random.unit()), () => {
+    this.cancelPause = this.options.scheduler.after(this.shortened(ms), () => {
       this.cancelPause = null;
       this.pump();
     });
