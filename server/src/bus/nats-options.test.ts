@@ -5,7 +5,12 @@ describe('the URLs of NATS', () => {
   it('name servers, the login and whether to insist on TLS', () => {
     expect(readNatsUrls('nats://localhost')).toEqual({
       ok: true,
-      urls: { servers: [{ host: 'localhost', port: 4222 }], login: { kind: 'none' }, isEncrypted: false, isLoopback: true },
+      urls: {
+        servers: [{ host: 'localhost', port: 4222 }],
+        login: { kind: 'none' },
+        isEncrypted: false,
+        isLoopback: true,
+      },
     });
     expect(readNatsUrls('tls://u:p%40%3A@nats.example:4333, tls://[2001:db8::1]:4222')).toEqual({
       ok: true,

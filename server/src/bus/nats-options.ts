@@ -35,7 +35,9 @@ export interface NatsUrls {
   readonly isLoopback: boolean;
 }
 
-export type NatsUrlsRead = { readonly ok: true; readonly urls: NatsUrls } | { readonly ok: false; readonly reason: string };
+export type NatsUrlsRead =
+  | { readonly ok: true; readonly urls: NatsUrls }
+  | { readonly ok: false; readonly reason: string };
 
 const PORT = 4222;
 const SERVERS_MAX = 32;
@@ -153,7 +155,9 @@ export function failureText(error: unknown): string {
   if (error instanceof errors.TimeoutError) return 'no answer in time';
   if (error instanceof Error && error.message !== '') {
     const { cause } = error;
-    return cause instanceof Error && !error.message.includes(cause.message) ? `${error.message} (${cause.message})` : error.message;
+    return cause instanceof Error && !error.message.includes(cause.message)
+      ? `${error.message} (${cause.message})`
+      : error.message;
   }
   return 'the connection ended';
 }

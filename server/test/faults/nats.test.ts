@@ -5,15 +5,19 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { nkeys } from '@nats-io/transport-node';
-import { afterEach, describe, expect, it } from 'vitest';
-import type { UserHint } from '../../src/core/ports.ts';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import type { Bus, UserHint, UserKey } from '../../src/core/ports.ts';
 import type { NatsTls } from '../../src/bus/nats-options.ts';
+import { PolledBus } from '../../src/bus/polled.ts';
 import { encodeHints, shardOf } from '../../src/bus/wire.ts';
+import { systemScheduler } from '../../src/lib/timers.ts';
 import { makeCertificate } from '../support/certificates.ts';
+import { systemClock } from '../support/clock.ts';
 import { ForeignClient, NatsServer, whyNoNats } from '../support/nats.ts';
 import type { NatsOptions } from '../support/nats.ts';
 import { openNatsBus, settled } from '../support/nats-bus.ts';
 import type { OpenedBus } from '../support/nats-bus.ts';
+import { seededRandom, systemRandom } from '../support/random.ts';
 
 const skipped = whyNoNats();
 
@@ -42,7 +46,7 @@ async function foreign(port: number): Promise<ForeignClient> {
 }
 
 /** What a watch hears, and a promise of the first hint of a user at or above a head. */
-function listen(opened: OpenedBus, user: number) {
+function listen(opened: { readonly bus: Bus }, user: number) {
   const heads: number[] = [];
   let onHead: (() => void) | null = null;
   opened.bus.watch(user, ({ head }) => {
@@ -76,6 +80,9 @@ describe.skipIf(skipped !== null)(`NATS${skipped === null ? '' : ` (${skipped})`
   });
   describe('strangers', () => {
     strangerCases();
+  });
+  describe('with the poll below it', () => {
+    polledCases();
   });
 });
 
@@ -142,7 +149,9 @@ function goingCases(): void {
   it('stops without a word (SIGSTOP): that is noticed, what is published is not heaped up, and it goes on after', async () => {
     const server = await nats();
     // Longer than the test: what is not confirmed has to be held by its bound, not by the loss of the connection.
-    const patient = open(server.url, { limits: { pingMs: 60_000, unconfirmedBytesMax: 100_000, confirmBytes: 10_000 } });
+    const patient = open(server.url, {
+      limits: { pingMs: 60_000, unconfirmedBytesMax: 100_000, confirmBytes: 10_000 },
+    });
     const here = open(server.url, { limits: { pingMs: 50, connectMs: 200 } });
     await Promise.all([patient.became(true), here.became(true)]);
     const own = listen(here, 1);
@@ -196,6 +205,56 @@ function goingCases(): void {
     await there.warned('connection refused');
     expect(socket.destroyed).toBe(false);
     socket.destroy();
+  });
+
+  it.each(['nats', 'tls'])('that talks nonsense and hangs up (%s) breaks nothing', async (scheme) => {
+    const random = seededRandom(4);
+    const pick = <Item>(items: readonly Item[]): Item => items[Math.floor(random.unit() * items.length)] as Item;
+    const info = (more: object): string =>
+      `INFO ${JSON.stringify({ server_id: 'x', version: '2.9.10', proto: 1, max_payload: 1_048_576, ...more })}\r\n`;
+    const answers = [
+      '',
+      'x',
+      'INFO {\r\n',
+      'INFO {}\r\n',
+      info({}),
+      info({ tls_required: true }),
+      info({ nonce: 'n' }),
+    ];
+    const more = [
+      '',
+      'PONG\r\n',
+      "-ERR 'Stale Connection'\r\n",
+      'MSG a 1 5\r\nab',
+      'MSG a 1 x\r\n',
+      '\0',
+      '+OK\r\nPING\r\n',
+    ];
+    // The library prints what it could not parse.
+    const printed = vi.spyOn(console, 'log').mockImplementation(() => undefined);
+    ends.push(() => printed.mockRestore());
+    let taken = 0;
+    const enough = Promise.withResolvers<void>();
+    const server = createServer((socket) => {
+      socket.on('error', () => undefined).resume();
+      socket.write(pick(answers));
+      socket.write(pick(more));
+      if (random.unit() < 0.7) socket.once('data', () => socket.write(`PONG\r\n${pick(more)}`));
+      setImmediate(() => (random.unit() < 0.5 ? socket.resetAndDestroy() : socket.end(pick(more))));
+      taken += 1;
+      if (taken === 200) enough.resolve();
+    });
+    await new Promise<void>((resolve) => {
+      server.listen(0, '127.0.0.1', resolve);
+    });
+    ends.push(() => void server.close());
+    const limits = { retryFirstMs: 1, retryLastMs: 1, connectMs: 20, pingMs: 5 };
+    const here = open(`${scheme}://127.0.0.1:${(server.address() as AddressInfo).port}`, { limits });
+    const own = listen(here, 1);
+    await enough.promise;
+    here.bus.publishUsers([hint(1, 1)]);
+    expect(own.heads).toEqual([1]);
+    await here.bus.close();
   });
 
   it('is not there when the bus is closed: that takes no time', async () => {
@@ -290,7 +349,9 @@ function loginCases(): void {
     const server = await nats({ config: `authorization { users: [ { nkey: "${pair.getPublicKey()}" } ] }` });
     const seed = new TextDecoder().decode(pair.getSeed());
     await open(server.url, { login: { kind: 'nkey', seed } }).became(true);
-    const stranger = open(server.url, { login: { kind: 'nkey', seed: new TextDecoder().decode(nkeys.createUser().getSeed()) } });
+    const stranger = open(server.url, {
+      login: { kind: 'nkey', seed: new TextDecoder().decode(nkeys.createUser().getSeed()) },
+    });
     await stranger.warned('refused the login');
   });
 
@@ -353,7 +414,8 @@ function loginCases(): void {
     const elsewhere = await nats({ config: config('elsewhere', ['localhost', 'nats.example']) });
     const plain = await nats();
     const tls = { ca: authority.cert, cert: client.cert, key: client.key };
-    const at = (one: NatsServer, options = tls as NatsTls): OpenedBus => open(`tls://127.0.0.1:${one.port}`, { tls: options });
+    const at = (one: NatsServer, options = tls as NatsTls): OpenedBus =>
+      open(`tls://127.0.0.1:${one.port}`, { tls: options });
     await at(server).became(true);
     await at(server, { ...tls, ca: stranger.cert }).warned('certificate');
     await at(server, { ca: authority.cert, cert: null, key: null }).warned('out of reach');
@@ -501,7 +563,10 @@ function strangerCases(): void {
     await bus.flushed();
     const heard = await stranger.flushed();
     expect(heard).not.toContain('secret');
-    expect(heard.match(/MSG \S+/gu)).toEqual([`MSG carillon.test.users.${shardOf(5)}`, 'MSG carillon.test.topic.objects']);
+    expect(heard.match(/MSG \S+/gu)).toEqual([
+      `MSG carillon.test.users.${shardOf(5)}`,
+      'MSG carillon.test.topic.objects',
+    ]);
   });
 
   it('a listener that throws does not end the reading', async () => {
@@ -526,5 +591,85 @@ function strangerCases(): void {
     for (const prefix of ['', '*', '>', 'a.b', 'a b', 'a\n', 'x'.repeat(65)]) {
       expect(() => open('nats://127.0.0.1:1', { prefix })).toThrow('prefix');
     }
+  });
+}
+
+/** A node as it is wired: NATS, the poll below it, and a store that is shared. */
+function node(opened: OpenedBus, truth: Map<UserKey, number>) {
+  const queries: (readonly UserKey[])[] = [];
+  const bus = new PolledBus({
+    inner: opened.bus,
+    store: {
+      heads: (users) => {
+        queries.push(users);
+        return Promise.resolve(new Map(users.map((user) => [user, truth.get(user) ?? 0])));
+      },
+      objectsRevision: () => Promise.resolve(0),
+    },
+    clock: systemClock,
+    random: systemRandom,
+    scheduler: systemScheduler,
+    onWarning: () => undefined,
+    // The rounds are an hour apart: what is told in these tests was hinted, or the return of the connection told it.
+    limits: { connectedMs: 3_600_000, aloneMs: 3_600_000, returnedMs: 1 },
+  });
+  ends.push(() => bus.close());
+  return { ...opened, ...listen({ ...opened, bus }, 1), polled: bus, queries };
+}
+
+function polledCases(): void {
+  it('another node is told what the store says, once', async () => {
+    const server = await nats();
+    const truth = new Map<UserKey, number>();
+    const [here, there] = [node(open(server.url), truth), node(open(server.url), truth)];
+    await Promise.all([here.became(true), there.became(true)]);
+    await settled(here.bus, there.bus);
+    for (let head = 1; head <= 100; head += 1) {
+      truth.set(1, head);
+      here.polled.publishUsers([hint(1, head)]);
+    }
+    await there.reached(100);
+    expect(here.heads).toEqual(Array.from({ length: 100 }, (_, index) => index + 1));
+    expect(there.heads).toEqual(there.heads.toSorted((a, b) => a - b));
+    expect(new Set(there.heads).size).toBe(there.heads.length);
+  });
+
+  it('hints that are forged, doubled, late or out of order tell nothing that is not so', async () => {
+    const server = await nats();
+    const truth = new Map<UserKey, number>([[1, 5]]);
+    const here = node(open(server.url), truth);
+    await here.became(true);
+    await here.reached(5);
+    await here.bus.flushed();
+    here.queries.length = 0;
+    const stranger = await foreign(server.port);
+    const say = (head: number): void =>
+      stranger.publish(`carillon.test.users.${shardOf(1)}`, encodeHints([hint(1, head)]));
+    for (const head of [3, 5, 4, 5, 1]) say(head);
+    await stranger.flushed();
+    await here.bus.flushed();
+    expect(here.queries).toEqual([]);
+    say(Number.MAX_SAFE_INTEGER);
+    await stranger.flushed();
+    await here.bus.flushed();
+    expect(here.queries).toEqual([[1]]);
+    truth.set(1, 6);
+    say(6);
+    await here.reached(6);
+    expect(here.heads).toEqual([5, 6]);
+  });
+
+  it('after a loss of NATS everybody watched is asked for at once', async () => {
+    const server = await nats();
+    const truth = new Map<UserKey, number>();
+    const there = node(open(server.url), truth);
+    await there.became(true);
+    await there.bus.flushed();
+    await server.kill();
+    await there.became(false);
+    truth.set(1, 7);
+    await nats({ port: server.port });
+    await there.reached(7);
+    expect(there.heads).toEqual([7]);
   });
 }
