@@ -33,7 +33,11 @@ export interface NatsBusCounts {
 }
 
 const PREFIX = /^[\w-]{1,64}$/u;
-const TOPICS: readonly BusTopic[] = ['receipts', 'objects', 'timers'];
+/** All of them, or it does not compile. */
+const TOPICS = Object.keys({ receipts: 0, objects: 0, timers: 0, erased: 0 } satisfies Record<
+  BusTopic,
+  0
+>) as BusTopic[];
 /** A topic is told, and listened to, at most so often. */
 const TOPIC_MS = 5;
 /** A commit whose users lie in more shards than this is told to all nodes in one message. Decision 0019. */
@@ -56,7 +60,7 @@ export class NatsBus implements Bus {
   private readonly told: ReadonlyMap<BusTopic, Coalesced>;
   private readonly woken: ReadonlyMap<BusTopic, Coalesced>;
   private readonly subscribed = new Map<BusTopic, number>();
-  /** Watches per shard, and the one subject for large commits last. */
+  /** Watches per shard. */
   private readonly watches = new Uint32Array(wireLimits.shards);
   private watchCount = 0;
   private readonly stateListeners = new Set<(isConnected: boolean) => void>();

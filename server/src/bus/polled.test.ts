@@ -288,6 +288,19 @@ describe('rounds', () => {
     expect(woken.slice(8)).toEqual(['objects', 'timers']);
   });
 
+  it('notice once that a user was erased', async () => {
+    const w = begin();
+    let woken = 0;
+    w.bus.subscribe('erased', () => (woken += 1));
+    for (const user of [1, 2]) w.watch(user);
+    w.truth.set(1, 1).set(2, 1);
+    await w.advance(4_000);
+    expect(woken).toBe(0);
+    w.truth.delete(2);
+    await w.advance(10_000);
+    expect(woken).toBe(1);
+  });
+
   it('are no work of more than a few milliseconds at a time for 100,000 users', async () => {
     const w = begin();
     for (let user = 0; user < 100_000; user += 1) {

@@ -119,7 +119,7 @@ export class PolledBus implements Bus {
     if (this.isClosed) return unwatch;
     let watched = this.users.get(user);
     if (watched === undefined) {
-      watched = { told: 0, count: 0, stop: this.options.inner.watch(user, this.onClaim) };
+      watched = { told: 0, count: 0, isErased: false, stop: this.options.inner.watch(user, this.onClaim) };
       this.users.set(user, watched);
     }
     watched.count += 1;
@@ -318,13 +318,20 @@ export class PolledBus implements Bus {
 
   private onAnswer(users: readonly UserKey[], heads: ReadonlyMap<UserKey, number>): void {
     this.failures = 0;
+    let isErased = false;
     for (const user of users) {
       const head = heads.get(user);
       const watched = this.users.get(user);
-      if (head === undefined || watched === undefined || head <= watched.told) continue;
+      if (watched === undefined || (head !== undefined && head <= watched.told)) continue;
+      if (head === undefined) {
+        isErased ||= !watched.isErased;
+        watched.isErased = true;
+        continue;
+      }
       watched.told = head;
       this.guard(() => this.local.tell({ user, head, entry: null }));
     }
+    if (isErased) this.guard(() => this.local.publish('erased'));
   }
 
   private onFailure(error: unknown): void {
@@ -356,6 +363,8 @@ interface Watched {
   told: number;
   /** Watchers here. */
   count: number;
+  /** The store knew the user no more, and that was told. */
+  isErased: boolean;
   /** Ends the watch of the inner bus. */
   readonly stop: () => void;
 }

@@ -1,7 +1,10 @@
+import type { Bus, UserHint } from '../../src/core/ports.ts';
 import { NatsBus } from '../../src/bus/nats.ts';
 import type { NatsBusOptions } from '../../src/bus/nats.ts';
 import { readNatsUrls } from '../../src/bus/nats-options.ts';
 import { systemScheduler } from '../../src/lib/timers.ts';
+import { ForeignClient, NatsServer } from './nats.ts';
+import type { NatsOptions } from './nats.ts';
 import { systemRandom } from './random.ts';
 
 export interface OpenedBus {
@@ -65,4 +68,58 @@ export function openNatsBus(url: string, options: Partial<NatsBusOptions> = {}):
 export async function settled(here: NatsBus, there: NatsBus): Promise<void> {
   // Each side's watches and messages are at the server; then what the server passed on has been read.
   for (const bus of [here, there, here, there]) await bus.flushed();
+}
+
+export function hint(user: number, head: number): UserHint {
+  return { user, head, entry: null };
+}
+
+/** What a watch hears, and a promise that a head, or one above it, was heard. */
+export function listen(opened: { readonly bus: Bus }, user: number) {
+  const heads: number[] = [];
+  let onHead: (() => void) | null = null;
+  opened.bus.watch(user, ({ head }) => {
+    heads.push(head);
+    onHead?.();
+  });
+  const reached = (head: number): Promise<void> =>
+    new Promise((resolve) => {
+      const look = (): void => {
+        if (heads.some((one) => one >= head)) resolve();
+      };
+      onHead = look;
+      look();
+    });
+  return { heads, reached };
+}
+
+/** Servers, buses and strangers of one test; {@link NatsScene.end} ends them, the newest first. */
+export class NatsScene {
+  private readonly ends: (() => Promise<void> | void)[] = [];
+
+  add(end: () => Promise<void> | void): void {
+    this.ends.push(end);
+  }
+
+  async nats(options?: NatsOptions): Promise<NatsServer> {
+    const server = await NatsServer.start(options);
+    this.add(() => server.kill());
+    return server;
+  }
+
+  open(url: string, options?: Partial<NatsBusOptions>): OpenedBus {
+    const opened = openNatsBus(url, options);
+    this.add(() => opened.bus.close());
+    return opened;
+  }
+
+  async foreign(port: number): Promise<ForeignClient> {
+    const client = await ForeignClient.connect(port);
+    this.add(() => client.close());
+    return client;
+  }
+
+  async end(): Promise<void> {
+    for (const end of this.ends.splice(0).toReversed()) await end();
+  }
 }
