@@ -8,13 +8,19 @@ export class MemoryBus implements Bus {
   private readonly topics = new Map<BusTopic, Set<() => void>>();
 
   publishUsers(hints: readonly UserHint[]): void {
-    for (const hint of hints) {
-      const listeners = this.watchers.get(hint.user);
-      if (listeners === undefined) continue;
-      if (typeof listeners === 'function') listeners(hint);
-      // A copy: a listener may unwatch, or close a session that does.
-      else for (const listener of [...listeners]) listener(hint);
-    }
+    for (const hint of hints) this.tell(hint);
+  }
+
+  tell(hint: UserHint): void {
+    const listeners = this.watchers.get(hint.user);
+    if (listeners === undefined) return;
+    if (typeof listeners === 'function') listeners(hint);
+    // A copy: a listener may unwatch, or close a session that does.
+    else for (const listener of [...listeners]) listener(hint);
+  }
+
+  isWatched(user: UserKey): boolean {
+    return this.watchers.has(user);
   }
 
   /** One function per user is by far the commonest; an array is made only for the second device (memory per session). */
