@@ -1,4 +1,4 @@
-import { MemoryBus } from './bus/memory.ts';
+import { openAdapters } from './adapters.ts';
 import { allowListOf, describeConfig } from './config.ts';
 import type { Config, ListenAddress } from './config.ts';
 import { Directory } from './core/directory.ts';
@@ -23,11 +23,11 @@ import { Chores } from './queue/chores.ts';
 import { GroupWriter } from './queue/writer.ts';
 import { receiptFetchLimits } from './receipts/limits.ts';
 import { ReceiptWorker } from './receipts/worker.ts';
-import { lockFolder } from './store/sqlite/folder.ts';
-import { SqliteStore } from './store/sqlite/store.ts';
 
 /** Devices get this long to take their leave, receipts under way to be answered. */
 const DRAIN_MS = 3000;
+/** How soon a session that was opened on another node ends here. */
+const SHARED_POLL_MS = 2000;
 
 export interface Urls {
   readonly httpUrl: string;
@@ -94,14 +94,15 @@ interface Base {
 }
 
 /** What every part stands on. */
-function startHouse(base: Base) {
-  const { config, clock, random, log, started } = base;
-  const folder = lockFolder(config.data);
-  started.add('data folder', folder.release);
-  const store = new SqliteStore({ path: folder.databasePath, clock, random });
-  started.add('store', () => store.close());
-  const bus = new MemoryBus();
-  started.add('bus', () => bus.close());
+async function startHouse(base: Base) {
+  const { config, log, started } = base;
+  const adapters = await openAdapters({
+    ...base,
+    scheduler: systemScheduler,
+    warn: (what, details) => log.warn(what, details),
+    onEnd: (name, end) => started.add(name, end),
+  });
+  const { store, bus, clock } = adapters;
   const metrics = new Metrics({ counts: () => store.counts(clock.now()) });
   const observer = new Events({ log, metrics, clock });
   const writer = new GroupWriter({ store, bus, clock, observer, scheduler: systemScheduler });
@@ -110,13 +111,14 @@ function startHouse(base: Base) {
   const directory = new Directory({ store, bus, clock, makeCache: makeLru });
   const fetch = createGuardedFetch({ allowList: allowListOf(config), ...receiptFetchLimits });
   started.add('outgoing requests', () => fetch.close());
-  return { ...base, store, bus, metrics, observer, writer, directory, fetch };
+  return { ...base, ...adapters, metrics, observer, writer, directory, fetch };
 }
 
-type House = ReturnType<typeof startHouse>;
+type House = Awaited<ReturnType<typeof startHouse>>;
 
 /** What works by itself: timers and receipts. */
 function startWork(house: House): void {
+  if (!house.config.roles.includes('worker')) return;
   const scheduler = systemScheduler;
   const chores = new Chores({ ...house, scheduler });
   chores.start();
@@ -134,7 +136,14 @@ async function startDoors(house: House): Promise<Urls> {
   let publicUrl = config.publicUrl ?? '';
   const linkBase = (): string => publicUrl;
   const tokens = new JwtVerifier({ apps: directory, fetchJson: jsonFetchOver(house.fetch), clock: house.clock });
-  const gateway = new Gateway({ ...house, tokens, apps: directory, linkBase });
+  const isGateway = config.roles.includes('gateway');
+  const gateway = new Gateway({
+    ...house,
+    tokens,
+    apps: directory,
+    linkBase,
+    ...(house.isShared ? { limits: { pollMs: SHARED_POLL_MS } } : {}),
+  });
   started.add('devices', () => gateway.drain(DRAIN_MS));
   const http = await createHttpServer({
     ...house,
@@ -143,7 +152,8 @@ async function startDoors(house: House): Promise<Urls> {
     trustedProxies: config.trustedProxy,
     mintDeviceToken,
     metrics: { token: config.metricsToken, render: () => metrics.render() },
-    onUpgrade: gateway.handleUpgrade,
+    ...(isGateway ? { onUpgrade: gateway.handleUpgrade } : {}),
+    takesCalls: config.roles.includes('api'),
     registerAdmin: async (fastify) => {
       await registerOpenapi(fastify);
       await fastify.register(createAdmin({ ...house, retentionDays: config.retentionDays }));
@@ -162,7 +172,7 @@ async function startDoors(house: House): Promise<Urls> {
 
 async function start(base: Base): Promise<RunningApp> {
   base.log.info('starting', describeConfig(base.config));
-  const house = startHouse(base);
+  const house = await startHouse(base);
   startWork(house);
   const urls = await startDoors(house);
   base.log.info('ready', { ...urls });
@@ -187,7 +197,8 @@ async function listen(
 ): Promise<Urls> {
   const secure = doors.tls === null ? '' : 's';
   const tls = doors.tls === null ? {} : { tls: doors.tls.current };
-  const mqtt = config.mqtt === null ? null : await doors.gateway.listen({ ...config.mqtt, ...tls });
+  const isMqttOn = config.mqtt !== null && config.roles.includes('gateway');
+  const mqtt = !isMqttOn || config.mqtt === null ? null : await doors.gateway.listen({ ...config.mqtt, ...tls });
   const address = await doors.http.listen(config.http.host, config.http.port);
   const authority = authorityOf(config.http, address.port);
   return {

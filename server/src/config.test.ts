@@ -75,7 +75,7 @@ describe('loadConfig', () => {
     expect(config.database).toBe('postgres://user:hunter2@db/x');
   });
 
-  it.each(['mysql://user:hunter2@db/x', 'hunter2', 'postgres://user:hunter2@db'])(
+  it.each(['mysql://user:hunter2@db/x', 'hunter2', 'postgres://user:hunter2@db/'])(
     'says what is wrong with a database, and repeats no password: %s',
     (database) => {
       const message = faults({}, { CARILLON_DATABASE: database });

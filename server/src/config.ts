@@ -111,13 +111,14 @@ function parseToken(text: string): Parsed<string | null> {
 
 const parsePath = (text: string): Parsed<string | null> => right(path.resolve(text));
 
+/** The host may be left out: libpq's `?host=/folder` names that of a socket. */
+const DATABASE_URL = /^postgres(?:ql)?:\/\/[^\s/?#]*\/(?<name>[^\s/?#]*)/u;
+
 function parseDatabase(text: string): Parsed<string | null> {
   const example = 'right would be postgres://user:password@host:5432/name';
-  const url = URL.parse(text);
-  if (url === null) return wrong(`is no address of a database: ${example}`);
-  if (!['postgres:', 'postgresql:'].includes(url.protocol)) return wrong(`is no PostgreSQL database: ${example}`);
-  if (url.pathname.length <= 1) return wrong(`names no database: ${example}`);
-  return right(text);
+  const match = DATABASE_URL.exec(text);
+  if (match === null) return wrong(`is no address of a PostgreSQL database: ${example}`);
+  return match.groups?.['name'] === '' ? wrong(`names no database: ${example}`) : right(text);
 }
 
 const NATS_ADDRESS = /^(?:nats|tls):\/\/\S+$/u;

@@ -209,6 +209,9 @@ export interface SessionOpened {
   readonly entries: readonly LogEntry[];
 }
 
+/** A session as the node that holds its connection knows it. */
+export type HeldSession = Pick<SessionOpened, 'user' | 'device' | 'incarnation'>;
+
 export interface SessionClose {
   readonly user: UserKey;
   readonly device: DeviceKey;
@@ -449,6 +452,11 @@ export interface Store {
 
   /** Delivery does not go on by itself at the next connection. */
   unsubscribe(user: UserKey, device: DeviceKey): Promise<void>;
+  /**
+   * Which of these sessions were opened anew since, as by another node. Where one process has the store, it knows of
+   * devices that keep nothing by itself, and they are left out.
+   */
+  superseded(sessions: readonly HeldSession[]): Promise<ReadonlySet<DeviceKey>>;
 
   // Chores, each in small steps; `more` asks for another one soon.
   expireDue(

@@ -398,10 +398,10 @@ export class Connection implements TransportListener, WheelItem, Outlet {
     // Taken over: the row is the other connection's by now, but what was acknowledged here still counts.
     if (!registry.holds(login.sessionName, this)) session.storeFloor();
     session.close();
-    const { user, device } = session.options;
+    const { user, device, incarnation } = session.options;
     const at = this.hub.context.clock.now();
     const { floor, keepMs, isSubscriptionKept: subscribed } = session;
-    const close = { user, device, subscribed, floor, keepMs, at };
+    const close = { user, device, incarnation, subscribed, floor, keepMs, at };
     registry.release(login.sessionName, login.userName, { holder: this, close });
   }
 }

@@ -6,7 +6,16 @@ import type { GatewayLimits } from './limits.ts';
 /** What the gateway reads of the store. */
 export type GatewayStore = Pick<
   Store,
-  'epoch' | 'countMessages' | 'head' | 'heads' | 'readLog' | 'readOwed' | 'subscribe' | 'unsubscribe' | 'getThread'
+  | 'epoch'
+  | 'countMessages'
+  | 'head'
+  | 'heads'
+  | 'readLog'
+  | 'readOwed'
+  | 'subscribe'
+  | 'unsubscribe'
+  | 'getThread'
+  | 'superseded'
 >;
 
 /** What all parts of the gateway share. */
@@ -20,6 +29,8 @@ export interface GatewayContext {
   readonly tokens: TokenVerifier;
   readonly apps: AppSource;
   readonly limits: GatewayLimits;
+  /** Other nodes work on the same store and may open the same sessions. Default false. */
+  readonly isShared?: boolean;
   /** Public address that short links begin with; known only once the server listens. */
   readonly linkBase: () => string;
 }

@@ -161,6 +161,16 @@ export class Gateway implements Hub, Admission {
         if (head === undefined) connection.finish(REASON.administrative, 'user-erased', 'the user was erased');
         else if (session.isSubscribed && head > session.seen) session.expect(head);
       }
+      if (this.context.isShared === true) await this.#endSuperseded(part);
+    }
+  }
+
+  /** The same session was opened on another node: there it lives, and here it ends. */
+  async #endSuperseded(part: readonly { connection: Connection; session: Session }[]): Promise<void> {
+    const devices = await this.context.store.superseded(part.map(({ session }) => session.options));
+    if (devices.size === 0) return;
+    for (const { connection, session } of part) {
+      if (devices.has(session.options.device)) connection.onTakenOver();
     }
   }
 

@@ -30,6 +30,7 @@ export interface SessionOptions {
   readonly deviceid: string;
   readonly user: UserKey;
   readonly device: DeviceKey;
+  readonly incarnation: number;
   readonly base: number;
   readonly floor: number;
   /** Messages in flight that the device takes. */

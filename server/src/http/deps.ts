@@ -48,6 +48,8 @@ export interface HttpDeps {
   readonly mintDeviceToken?: MintDeviceToken;
   readonly metrics?: MetricsSource;
   readonly onUpgrade?: UpgradeHandler;
+  /** False: the role `api` is another process'; here are only health and metrics. Default true. */
+  readonly takesCalls?: boolean;
   /** Whether the process takes work; false: the readiness check fails (starting, stopping). */
   readonly isReady?: () => boolean;
   /** More routes: the operators' API, the console, the device API. */

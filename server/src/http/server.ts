@@ -122,21 +122,25 @@ function addHooks(app: FastifyInstance, deps: HttpDeps): void {
 
 /** Plugins load in order, each to its end, before the last one looks at all routes. */
 function addRoutes(app: FastifyInstance, deps: HttpDeps, isClosing: () => boolean): RouteTable {
-  const { routes, finish } = refuseOtherMethods(app, new Map([[MESSAGING_PATH, ['POST']]]));
+  const takesCalls = deps.takesCalls ?? true;
+  const { routes, finish } = refuseOtherMethods(app, new Map(takesCalls ? [[MESSAGING_PATH, ['POST']]] : []));
+  if (takesCalls) addCalls(app, deps);
+  app.register(async (scope) => registerHealth(scope, deps, isClosing));
+  app.register(async () => finish());
+  return routes;
+}
+
+/** What the role `api` answers. */
+function addCalls(app: FastifyInstance, deps: HttpDeps): void {
   app.register(async (scope) => {
     takeAnyBody(scope);
     registerStatus(scope, deps);
     registerThreads(scope, deps);
     if (deps.mintDeviceToken !== undefined) registerDeviceTokens(scope, deps, deps.mintDeviceToken);
   });
-  app.register(async (scope) => {
-    registerLinks(scope, deps);
-    registerHealth(scope, deps, isClosing);
-  });
+  app.register(async (scope) => registerLinks(scope, deps));
   const { registerAdmin } = deps;
   if (registerAdmin !== undefined) app.register(async (scope) => registerAdmin(scope));
-  app.register(async () => finish());
-  return routes;
 }
 
 function handleRequests(server: Server, route: MessagingRoute, others: RequestHandler): void {
@@ -187,8 +191,12 @@ export async function createHttpServer(deps: HttpDeps): Promise<HttpServer> {
   });
   addHooks(app, deps);
   const routes = addRoutes(app, deps, () => closing !== null);
-  const accepter = new Accepter(deps);
-  handleRequests(server, new MessagingRoute({ accepter, observer }), (request, response) => others(request, response));
+  const rest: RequestHandler = (request, response) => others(request, response);
+  if (deps.takesCalls ?? true) {
+    handleRequests(server, new MessagingRoute({ accepter: new Accepter(deps), observer }), rest);
+  } else {
+    server.on('request', rest);
+  }
   handleUpgrades(server, deps);
   await app.ready();
 

@@ -86,6 +86,17 @@ function keptCases(makeStore: MakeStore): void {
     expect(await f.open()).toMatchObject({ device, present: false, subscribed: false });
   });
 
+  it('tells which sessions were opened anew since', async () => {
+    const f = fixture();
+    const before = await f.connect();
+    const other = await f.connect({ deviceid: 'tablet' });
+    expect(await f.store.superseded([])).toEqual(new Set());
+    expect(await f.store.superseded([before, other])).toEqual(new Set());
+    const now = await f.open();
+    expect(await f.store.superseded([before, other])).toEqual(new Set([before.device]));
+    expect(await f.store.superseded([now, other])).toEqual(new Set());
+  });
+
   it('finds one that did not subscribe as present and not subscribed', async () => {
     const f = fixture();
     const first = await f.open();

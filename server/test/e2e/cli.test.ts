@@ -231,7 +231,7 @@ describe('serve', () => {
       runCarillon(['serve', '--data', data, '--tls-cert', 'nowhere.pem', '--tls-key', 'nowhere.pem']),
     ]);
     expect(results.map(({ code }) => code)).toEqual([2, 2, 2, 1]);
-    expect(results[0]?.stderr).toMatch(/^CARILLON_DATABASE is no PostgreSQL database.*\n/u);
+    expect(results[0]?.stderr).toMatch(/^CARILLON_DATABASE is no address of a PostgreSQL database.*\n/u);
     expect(results[0]?.stderr).not.toContain('hunter2');
     expect(results[2]?.stderr).toContain('--http "80"');
     expect(results[3]?.stderr).toContain('nowhere.pem');

@@ -70,6 +70,20 @@ export class Device {
     await client.subscribeAsync(`${appid}/${this.user}`, { qos: 1 });
   }
 
+  /** Resolves when the condition holds, looked at after every message and at the end of the connection. Rejects after `ms`. */
+  until(condition: () => boolean, ms = 10_000): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => reject(new Error(`not within ${ms} ms: ${condition.toString()}`)), ms);
+      this.onNews = () => {
+        if (!condition()) return;
+        clearTimeout(timer);
+        this.onNews = () => undefined;
+        resolve();
+      };
+      this.onNews();
+    });
+  }
+
   /** Ends the connection; the session stays. */
   async disconnect(): Promise<void> {
     const { client } = this;

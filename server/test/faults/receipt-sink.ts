@@ -56,6 +56,11 @@ export class ReceiptSink {
     });
   }
 
+  /** What was told of a message, in the order in which it came. */
+  statusesOf(transid: string): string[] {
+    return this.received.filter((one) => one.transid === transid).map(({ status }) => status);
+  }
+
   async close(): Promise<void> {
     this.server.closeAllConnections();
     await new Promise((resolve) => this.server.close(resolve));

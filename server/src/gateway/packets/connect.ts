@@ -154,8 +154,8 @@ async function openSession(connection: Connection, packet: ConnectPacket, entran
     throw error;
   }
   if (connection.isEnded) {
-    const { user, device, floor, subscribed } = opened;
-    const close = { user, device, floor, subscribed, keepMs, at: context.clock.now() };
+    const { user, device, incarnation, floor, subscribed } = opened;
+    const close = { user, device, incarnation, floor, subscribed, keepMs, at: context.clock.now() };
     registry.release(sessionName, userName, { holder: connection, close });
     return;
   }
@@ -175,6 +175,7 @@ function welcome(
     deviceid: entrance.deviceid,
     user: opened.user,
     device: opened.device,
+    incarnation: opened.incarnation,
     base: opened.base,
     floor: opened.floor,
     receiveMaximum: Math.min(packet.properties.receiveMaximum ?? Number.POSITIVE_INFINITY, context.limits.inFlightMax),

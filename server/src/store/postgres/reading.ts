@@ -1,7 +1,7 @@
 import { STATE } from '../../core/delivery-state.ts';
 import type { StateNumber } from '../../core/delivery-state.ts';
 import type { Priority } from '../../core/model.ts';
-import type { DeviceKey, LogEntry, OwedQuery, RequestContent, UserKey } from '../../core/ports.ts';
+import type { DeviceKey, HeldSession, LogEntry, OwedQuery, RequestContent, UserKey } from '../../core/ports.ts';
 import type { Database, Row } from './database.ts';
 import { detailOf } from './ledger.ts';
 import { loadContents } from './loading.ts';
@@ -24,6 +24,20 @@ export class Reading {
   }
 
   /** Of those who are not erased. */
+  /** Devices that another session has by now. */
+  async superseded(sessions: readonly HeldSession[]): Promise<Set<DeviceKey>> {
+    const rows = await this.database.all(
+      `SELECT d.id FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS held (user_id, id, incarnation)
+       JOIN devices d ON d.user_id = held.user_id AND d.id = held.id WHERE d.incarnation > held.incarnation`,
+      [
+        sessions.map(({ user }) => user),
+        sessions.map(({ device }) => device),
+        sessions.map(({ incarnation }) => incarnation),
+      ],
+    );
+    return new Set(rows.map((row) => Number(row['id'])));
+  }
+
   async heads(users: readonly UserKey[]): Promise<Map<UserKey, number>> {
     if (users.length === 0) return new Map();
     const rows = await this.database.all(

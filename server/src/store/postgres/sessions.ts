@@ -96,9 +96,8 @@ export class Sessions {
 
   private restart(session: SessionOpen, device: Device, floor: number): Device {
     const isEmpty = device.keepMs === 0 && session.keepMs === 0 && device.base === null;
-    // A device that keeps nothing, coming back: nothing to write.
-    if (isEmpty) return device;
-    this.ledger.dropAcks(device.id, Number.MAX_SAFE_INTEGER);
+    if (!isEmpty) this.ledger.dropAcks(device.id, Number.MAX_SAFE_INTEGER);
+    // Also of a device that keeps nothing: another node may hold it, and learns by the number that it is not its any more.
     this.enter(device, session);
     Object.assign(device, { subscribed: false, base: null, floor });
     return device;

@@ -3,6 +3,7 @@ import type { ObjectKind, Objects as ObjectTypes, Profile, Thread } from '../../
 import type {
   Clock,
   DeviceKey,
+  HeldSession,
   FoundMessage,
   LinkVisit,
   LogEntry,
@@ -212,6 +213,10 @@ export class PostgresStore implements Store {
 
   head(user: UserKey): Promise<number> {
     return this.reading.head(user);
+  }
+
+  superseded(sessions: readonly HeldSession[]): Promise<ReadonlySet<DeviceKey>> {
+    return this.reading.superseded(sessions);
   }
 
   heads(users: readonly UserKey[]): Promise<ReadonlyMap<UserKey, number>> {

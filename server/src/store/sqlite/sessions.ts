@@ -1,5 +1,6 @@
 import type {
   DeviceKey,
+  HeldSession,
   LogEntry,
   OwedQuery,
   SessionClose,
@@ -79,6 +80,12 @@ export class Sessions {
 
   private incarnation(device: DeviceKey): number {
     return Number(this.state.db.get('SELECT incarnation FROM devices WHERE id = ?', device)?.['incarnation'] ?? 0);
+  }
+
+  superseded(sessions: readonly HeldSession[]): Set<DeviceKey> {
+    return new Set(
+      sessions.filter((held) => this.incarnation(held.device) > held.incarnation).map(({ device }) => device),
+    );
   }
 
   private insert(session: SessionOpen, user: UserKey, floor: number): DeviceKey {

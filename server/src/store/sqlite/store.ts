@@ -4,6 +4,7 @@ import type {
   AcceptResult,
   Clock,
   DeviceKey,
+  HeldSession,
   FoundMessage,
   LinkVisit,
   LogEntry,
@@ -204,6 +205,10 @@ export class SqliteStore implements Store {
 
   unsubscribe(user: UserKey, device: DeviceKey): Promise<void> {
     return this.run(() => this.sessions.unsubscribe(user, device));
+  }
+
+  superseded(sessions: readonly HeldSession[]): Promise<ReadonlySet<DeviceKey>> {
+    return this.run(() => this.sessions.superseded(sessions));
   }
 
   expireDue(now: number, limit: number): Promise<{ expired: number; more: boolean; nextAt: number | null }> {

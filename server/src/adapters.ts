@@ -1,0 +1,121 @@
+/** Opens the store and the bus that the configuration asks for: one process on a data folder, or many on a database. */
+import { hostname } from 'node:os';
+import { MemoryBus } from './bus/memory.ts';
+import { NatsBus } from './bus/nats.ts';
+import { readNatsUrls } from './bus/nats-options.ts';
+import { PolledBus } from './bus/polled.ts';
+import type { RemoteBus } from './bus/polled.ts';
+import type { Config } from './config.ts';
+import { StoreUnavailable } from './core/ports.ts';
+import type { Bus, Clock, Random, Store } from './core/ports.ts';
+import type { Scheduler } from './lib/timers.ts';
+import { PostgresStore } from './store/postgres/store.ts';
+import { lockFolder } from './store/sqlite/folder.ts';
+import { SqliteStore } from './store/sqlite/store.ts';
+
+/** A database that starts together with this process is waited for, and asked so often. */
+const DATABASE_WAIT_MS = 30_000;
+const DATABASE_RETRY_MS = 500;
+
+export interface AdapterOptions {
+  readonly config: Config;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly scheduler: Scheduler;
+  readonly warn: (what: string, details: Record<string, unknown>) => void;
+  /** What is opened is ended in the reverse order, also where a later part cannot be opened. */
+  readonly onEnd: (name: string, end: () => Promise<void> | void) => void;
+}
+
+export interface Adapters {
+  readonly store: Store;
+  readonly bus: Bus;
+  /** The time of everything that the store is told: the database's where it is shared. */
+  readonly clock: Clock;
+  /** Other processes work on the same store. */
+  readonly isShared: boolean;
+}
+
+/** Rejects where the folder is held, the database cannot be used, or NATS is named wrongly. */
+export function openAdapters(options: AdapterOptions): Promise<Adapters> {
+  const { database } = options.config;
+  return database === null ? Promise.resolve(openFolder(options)) : openDatabase(options, database);
+}
+
+function openFolder({ config, clock, random, onEnd }: AdapterOptions): Adapters {
+  const folder = lockFolder(config.data);
+  onEnd('data folder', folder.release);
+  const store = new SqliteStore({ path: folder.databasePath, clock, random });
+  onEnd('store', () => store.close());
+  const bus = new MemoryBus();
+  onEnd('bus', () => bus.close());
+  return { store, bus, clock, isShared: false };
+}
+
+/** The name of a process that was given none: what tells it from the others on its machine is its address. */
+function nodeName({ config, random }: AdapterOptions): string {
+  if (config.node !== null) return config.node;
+  const { port } = config.http;
+  const place = port === 0 ? Buffer.from(random.bytes(4)).toString('hex') : String(port);
+  return `${hostname()
+    .replaceAll(/[^\w.-]/gu, '-')
+    .slice(0, 48)}-${place}`;
+}
+
+async function openDatabase(options: AdapterOptions, url: string): Promise<Adapters> {
+  const { random, scheduler, warn, onEnd } = options;
+  const node = nodeName(options);
+  const store = await openPostgres(options, { url, node });
+  onEnd('store', () => store.close());
+  for (const warning of store.warnings) warn('the database may lose what it acknowledged', { warning });
+  const inner = openRemote(options, { node, installation: store.epoch() });
+  onEnd('bus to other nodes', () => inner.close());
+  const { clock } = store;
+  const onWarning = ({ what, ...details }: { readonly what: string }): void => warn(what, details);
+  const bus = new PolledBus({ inner, store, clock, random, scheduler, onWarning });
+  onEnd('bus', () => bus.close());
+  return { store, bus, clock, isShared: true };
+}
+
+async function openPostgres(
+  options: AdapterOptions,
+  { url, node }: { url: string; node: string },
+): Promise<PostgresStore> {
+  const { clock: local, random, scheduler, warn } = options;
+  const until = local.monotonic() + DATABASE_WAIT_MS;
+  for (;;) {
+    try {
+      const onWarning = ({ what, ...details }: { readonly what: string }): void => warn(what, details);
+      return await PostgresStore.open({ url, node, local, random, scheduler, onWarning });
+    } catch (error) {
+      if (!(error instanceof StoreUnavailable) || local.monotonic() >= until) throw error;
+      warn('the database is not there yet', { error });
+      await new Promise<void>((resolve) => void scheduler.after(DATABASE_RETRY_MS, resolve));
+    }
+  }
+}
+
+/** Nobody to tell: the poll finds what other nodes do. */
+class NoRemoteBus extends MemoryBus implements RemoteBus {
+  readonly isConnected = false;
+
+  onConnection(): () => void {
+    return () => undefined;
+  }
+}
+
+function openRemote(
+  { config, random, scheduler, warn }: AdapterOptions,
+  { node, installation }: { node: string; installation: string },
+): RemoteBus {
+  if (config.nats === null) return new NoRemoteBus();
+  const read = readNatsUrls(config.nats);
+  if (!read.ok) throw new Error(`--nats ${read.reason}`);
+  const { servers, login, isEncrypted, isLoopback } = read.urls;
+  if (!isLoopback && (login.kind === 'none' || !isEncrypted)) {
+    warn('NATS is used without login or TLS: whoever reaches it sees which users get messages', {});
+  }
+  const tls = isEncrypted ? { ca: null, cert: null, key: null } : null;
+  const onWarning = ({ what, ...details }: { readonly what: string }): void => warn(what, details);
+  return NatsBus.open({ servers, login, tls, prefix: installation, node, random, scheduler, onWarning });
+}
