@@ -56,6 +56,9 @@ const linkLimits: LinkLimits = {
 /** What a PUB costs besides its payload, about. */
 const PUB_BYTES = 48;
 
+/** Reasons said in one outage. */
+const REASONS_MAX = 16;
+
 const ignore = (): void => undefined;
 
 /**
@@ -191,7 +194,8 @@ export class NatsLink {
   private sockets = new Set<Socket>();
   private isClosed = false;
   private failures = 0;
-  private toldReason: string | null = null;
+  /** Why NATS is out of reach, as far as it was said; empty: it is not, or nothing was said yet. */
+  private readonly toldReasons = new Set<string>();
   private endWait: (() => void) | null = null;
   private hasToldRefused = false;
   private readonly running: Promise<void>;
@@ -291,10 +295,10 @@ export class NatsLink {
     const stopSettling = this.options.scheduler.after(this.limits.retryLastMs, () => {
       this.failures = 0;
     });
-    if (this.toldReason !== null) {
+    if (this.toldReasons.size > 0) {
       this.options.onWarning({ what: 'NATS is back: hints between nodes flow again', server: formatServer(server) });
     }
-    this.toldReason = null;
+    this.toldReasons.clear();
     this.options.onState(true);
     const reason = await channel.lost;
     stopSettling();
@@ -303,10 +307,10 @@ export class NatsLink {
     return reason;
   }
 
-  /** Said when it begins and when the reason changes, not at every try. */
+  /** Said when it begins and for each new reason, not at every try: servers may take turns with theirs. */
   private tell(server: string, reason: string): void {
-    if (reason === this.toldReason) return;
-    this.toldReason = reason;
+    if (this.toldReasons.has(reason) || this.toldReasons.size >= REASONS_MAX) return;
+    this.toldReasons.add(reason);
     const what = 'NATS is out of reach: until it is back, hints between nodes are replaced by polling';
     this.options.onWarning({ what, server, reason });
   }

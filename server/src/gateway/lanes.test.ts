@@ -54,6 +54,20 @@ describe('Lanes', () => {
     expect(lanes.floor).toBe(5);
   });
 
+  test('what was read ahead is read again where the log grew by something untold; nothing is passed over', () => {
+    const lanes = new Lanes(0, 0);
+    const log = [entry(1, 2), entry(2, 3), entry(3, 2), entry(4, 2)];
+    for (const each of log) lanes.offer(each, 64);
+    const first = lanes.next();
+    expect(first).toMatchObject({ kind: 'entry', entry: { n: 2 } });
+    if (first.kind === 'entry') first.lane.take();
+    // 5 took back 3.
+    lanes.expect(5);
+    expect(lanes.floor).toBe(0);
+    expect(drain(lanes, [log[0]!, log[1]!, log[3]!, entry(5, 2)], 64)).toEqual([1, 4, 5]);
+    expect(lanes.floor).toBe(5);
+  });
+
   test('an entry twice is one', () => {
     const lanes = new Lanes(0, 0);
     lanes.offer(entry(1, 2), 64);

@@ -73,6 +73,15 @@ export class Lane {
     this.#start = 0;
   }
 
+  /** What was read ahead may be out of date: it is read again when its turn comes. */
+  forget(): void {
+    const first = this.peek();
+    if (first === undefined) return;
+    this.after = first.n - 1;
+    this.#entries = [];
+    this.#start = 0;
+  }
+
   /** The lowest number that is not dealt with yet, less one. */
   get floor(): number {
     const first = this.peek();
@@ -114,11 +123,14 @@ export class Lanes {
     }
   }
 
-  /** The log may hold anything up to this number. */
+  /** The log may hold anything up to this number, and a recall of what was read ahead is something. */
   expect(head: number): void {
     if (head <= this.#seen) return;
     this.#seen = head;
-    for (const lane of this.#lanes) lane.hinted = Math.max(lane.hinted, head);
+    for (const lane of this.#lanes) {
+      lane.hinted = Math.max(lane.hinted, head);
+      lane.forget();
+    }
   }
 
   next(): LaneStep {

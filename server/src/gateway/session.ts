@@ -233,7 +233,13 @@ export class Session {
     const asked = lane.hinted;
     const { user, device } = this.options;
     const query = { user, device, base: this.#base, priority: lane.priority, after: lane.after, limit };
-    this.#read(this.#context.store.readOwed(query), (entries) => lane.fill(entries, { asked, limit }));
+    this.#read(this.#context.store.readOwed(query), (entries) => {
+      lane.fill(entries, { asked, limit });
+      if (lane.hinted <= asked) return;
+      // The log grew during the read: what cannot go out now may have been recalled by then.
+      this.pump();
+      lane.forget();
+    });
   }
 
   #readReplay(replay: Replay): void {

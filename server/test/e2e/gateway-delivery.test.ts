@@ -139,7 +139,10 @@ describe('delivery', () => {
     expect(await world.statusOf(tid)).toBe(STATE.expired);
   });
 
-  test('a message recalled while it waits behind the window is not sent; the event is', async () => {
+  test.each([
+    ['here', true],
+    ['by another node, whose hint says no more than that the log grew', false],
+  ])('a message recalled %s while it waits behind the window is not sent; the event is', async (_, isHere) => {
     const device = await world.device({ ...v5, properties: { receiveMaximum: 1 } });
     await device.subscribe(world.topic());
     await world.send('first');
@@ -147,7 +150,7 @@ describe('delivery', () => {
     const { tid } = await world.send('oops');
     const recalled = await world.store.recall(world.tenant.serviceId, tid, world.clock.now());
     const [entry] = recalled?.[0]?.entries ?? [];
-    world.bus.publishUsers([{ user: entry!.user, head: entry!.n, entry: entry! }]);
+    world.bus.publishUsers([{ user: entry!.user, head: entry!.n, entry: isHere ? entry! : null }]);
     device.ack(first.packet);
     expect(await device.take()).toMatchObject({ type: 'recalled', tid });
     await device.ping();

@@ -196,6 +196,24 @@ function goingCases(): void {
     await here.bus.close();
   });
 
+  it('hangs up every time: that is said once', async () => {
+    let taken = 0;
+    const enough = Promise.withResolvers<void>();
+    const server = createServer((socket) => {
+      socket.on('error', () => undefined).end();
+      taken += 1;
+      if (taken === 20) enough.resolve();
+    });
+    await new Promise<void>((resolve) => {
+      server.listen(0, '127.0.0.1', resolve);
+    });
+    scene.add(() => void server.close());
+    const limits = { retryFirstMs: 1, retryLastMs: 1 };
+    const { warnings } = scene.open(`nats://127.0.0.1:${(server.address() as AddressInfo).port}`, { limits });
+    await enough.promise;
+    expect(warnings).toHaveLength(1);
+  });
+
   it('is not there when the bus is closed: that takes no time', async () => {
     const server = await scene.nats();
     await server.kill();
