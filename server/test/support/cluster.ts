@@ -43,7 +43,7 @@ export class Cluster {
   }
 
   async close(): Promise<void> {
-    await Promise.all(this.nodes.map((node) => (node.isRunning ? node.stop() : undefined)));
+    await Promise.all(this.nodes.filter((node) => node.isRunning).map((node) => node.stop()));
     await Promise.all([this.nats.kill(), this.postgres.end()]);
     removeFolder(this.folder);
   }
