@@ -3,6 +3,7 @@ import { hostname } from 'node:os';
 import { MemoryBus } from './bus/memory.ts';
 import { NatsBus } from './bus/nats.ts';
 import { readNatsUrls } from './bus/nats-options.ts';
+import type { NatsUrls } from './bus/nats-options.ts';
 import { PolledBus } from './bus/polled.ts';
 import type { RemoteBus } from './bus/polled.ts';
 import type { Config } from './config.ts';
@@ -34,6 +35,8 @@ export interface Adapters {
   readonly clock: Clock;
   /** Other processes work on the same store. */
   readonly isShared: boolean;
+  /** Whether other processes are heard at this moment; null: there is no bus to them. */
+  readonly isBusConnected: (() => boolean) | null;
 }
 
 /** Rejects where the folder is held, the database cannot be used, or NATS is named wrongly. */
@@ -49,7 +52,7 @@ function openFolder({ config, clock, random, onEnd }: AdapterOptions): Adapters 
   onEnd('store', () => store.close());
   const bus = new MemoryBus();
   onEnd('bus', () => bus.close());
-  return { store, bus, clock, isShared: false };
+  return { store, bus, clock, isShared: false, isBusConnected: null };
 }
 
 /** The name of a process that was given none: what tells it from the others on its machine is its address. */
@@ -65,16 +68,18 @@ function nodeName({ config, random }: AdapterOptions): string {
 async function openDatabase(options: AdapterOptions, url: string): Promise<Adapters> {
   const { random, scheduler, warn, onEnd } = options;
   const node = nodeName(options);
+  const urls = remoteOf(options);
   const store = await openPostgres(options, { url, node });
   onEnd('store', () => store.close());
   for (const warning of store.warnings) warn('the database may lose what it acknowledged', { warning });
-  const inner = openRemote(options, { node, installation: store.epoch() });
+  const inner = openRemote(options, { node, installation: store.epoch(), urls });
   onEnd('bus to other nodes', () => inner.close());
   const { clock } = store;
   const onWarning = ({ what, ...details }: { readonly what: string }): void => warn(what, details);
   const bus = new PolledBus({ inner, store, clock, random, scheduler, onWarning });
   onEnd('bus', () => bus.close());
-  return { store, bus, clock, isShared: true };
+  const isBusConnected = urls === null ? null : (): boolean => inner.isConnected;
+  return { store, bus, clock, isShared: true, isBusConnected };
 }
 
 async function openPostgres(
@@ -104,17 +109,27 @@ class NoRemoteBus extends MemoryBus implements RemoteBus {
   }
 }
 
-function openRemote(
-  { config, random, scheduler, warn }: AdapterOptions,
-  { node, installation }: { node: string; installation: string },
-): RemoteBus {
-  if (config.nats === null) return new NoRemoteBus();
+/** What `--nats` names; null: nothing. Throws where it cannot be meant so, before anything is opened. */
+function remoteOf({ config, warn }: AdapterOptions): NatsUrls | null {
+  if (config.nats === null) return null;
   const read = readNatsUrls(config.nats);
   if (!read.ok) throw new Error(`--nats ${read.reason}`);
-  const { servers, login, isEncrypted, isLoopback } = read.urls;
-  if (!isLoopback && (login.kind === 'none' || !isEncrypted)) {
-    warn('NATS is used without login or TLS: whoever reaches it sees which users get messages', {});
+  const { login, isEncrypted, isLoopback } = read.urls;
+  if (!isLoopback && login.kind === 'none') {
+    throw new Error(
+      '--nats names no login, and whoever reaches NATS could wake every node: write nats://user:password@host:4222',
+    );
   }
+  if (!isLoopback && !isEncrypted) warn('NATS is reached without TLS: its network sees which users get messages', {});
+  return read.urls;
+}
+
+function openRemote(
+  { random, scheduler, warn }: AdapterOptions,
+  { node, installation, urls }: { node: string; installation: string; urls: NatsUrls | null },
+): RemoteBus {
+  if (urls === null) return new NoRemoteBus();
+  const { servers, login, isEncrypted } = urls;
   const tls = isEncrypted ? { ca: null, cert: null, key: null } : null;
   const onWarning = ({ what, ...details }: { readonly what: string }): void => warn(what, details);
   return NatsBus.open({ servers, login, tls, prefix: installation, node, random, scheduler, onWarning });

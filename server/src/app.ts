@@ -108,6 +108,11 @@ async function startHouse(base: Base) {
   const writer = new GroupWriter({ store, bus, clock, observer, scheduler: systemScheduler });
   started.add('writer', () => writer.drained());
   metrics.addGauge('carillon_writer_depth', 'Work that waits for the next commit.', () => writer.depth);
+  const { isBusConnected } = adapters;
+  if (isBusConnected !== null) {
+    const help = 'Whether the other nodes are heard over NATS: 1, or 0 while they are only looked after every second.';
+    metrics.addGauge('carillon_nats_connected', help, () => Number(isBusConnected()));
+  }
   const directory = new Directory({ store, bus, clock, makeCache: makeLru });
   const fetch = createGuardedFetch({ allowList: allowListOf(config), ...receiptFetchLimits });
   started.add('outgoing requests', () => fetch.close());

@@ -233,6 +233,10 @@ describe('serve', () => {
     expect(results.map(({ code }) => code)).toEqual([2, 2, 2, 1]);
     expect(results[0]?.stderr).toMatch(/^CARILLON_DATABASE is no address of a PostgreSQL database.*\n/u);
     expect(results[0]?.stderr).not.toContain('hunter2');
+    const nats = ['--database', 'postgres://u:hunter2@127.0.0.1:1/c', '--nats', 'nats://10.1.2.3:4222'];
+    const open = await runCarillon(['serve', '--data', data, ...nats]);
+    expect([open.code, open.stderr]).toEqual([1, expect.stringContaining('--nats names no login')]);
+    expect(open.stderr).not.toContain('hunter2');
     expect(results[2]?.stderr).toContain('--http "80"');
     expect(results[3]?.stderr).toContain('nowhere.pem');
   });
