@@ -69,18 +69,31 @@ class NoRemoteBus extends MemoryBus implements RemoteBus {
   }
 }
 
-/** What `--nats` names; null: nothing. Throws where it cannot be meant so, before anything is opened. */
-function remoteOf({ config, warn }: AdapterOptions): NatsUrls | null {
-  if (config.nats === null) return null;
-  const read = readNatsUrls(config.nats);
-  if (!read.ok) throw new Error(`--nats ${read.reason}`);
+/** What `--nats` names, and what an operator may not have meant by it; or why it cannot be meant so. Never with a secret. */
+export function readNats(
+  text: string,
+):
+  | { readonly ok: true; readonly urls: NatsUrls; readonly warning: string | null }
+  | { readonly ok: false; readonly reason: string } {
+  const read = readNatsUrls(text);
+  if (!read.ok) return read;
   const { login, isEncrypted, isLoopback } = read.urls;
   if (!isLoopback && login.kind === 'none') {
-    throw new Error(
-      '--nats names no login, and whoever reaches NATS could wake every node: write nats://user:password@host:4222',
-    );
+    const reason =
+      'names no login, and whoever reaches NATS could wake every node: write nats://user:password@host:4222';
+    return { ok: false, reason };
   }
-  if (!isLoopback && !isEncrypted) warn('NATS is reached without TLS: its network sees which users get messages', {});
+  const isBare = !isLoopback && !isEncrypted;
+  const warning = isBare ? 'NATS is reached without TLS: its network sees which users get messages' : null;
+  return { ok: true, urls: read.urls, warning };
+}
+
+/** Null: no NATS. Throws before anything is opened. */
+function remoteOf({ config, warn }: AdapterOptions): NatsUrls | null {
+  if (config.nats === null) return null;
+  const read = readNats(config.nats);
+  if (!read.ok) throw new Error(`--nats ${read.reason}`);
+  if (read.warning !== null) warn(read.warning, {});
   return read.urls;
 }
 

@@ -3,10 +3,13 @@ import path from 'node:path';
 import type { Command } from 'commander';
 import { readDemo } from '../demo.ts';
 import type { Demo } from '../demo.ts';
+import { DATABASE_FLAG, DATABASE_HELP } from './database.ts';
 import { CommandFailed } from './output.ts';
 
 export interface TargetFlags {
   readonly data?: string;
+  /** A PostgreSQL database; only commands that can do without a server take it. */
+  readonly database?: string;
   readonly url?: string;
   readonly key?: string;
   readonly token?: string;
@@ -29,8 +32,11 @@ export const dataFolderOf = (flags: Pick<TargetFlags, 'data'>): string =>
 export function addTarget(command: Command, credential: 'key' | 'token' | null): Command {
   command.option('--url <url>', 'address of the server (CARILLON_URL; default: from demo.json)');
   if (credential === 'key') command.option('--key <key>', 'service key (CARILLON_KEY; default: from demo.json)');
-  if (credential === 'token')
-    command.option('--token <token>', 'admin token (CARILLON_TOKEN; default: from demo.json)');
+  if (credential === 'token') {
+    command
+      .option('--token <token>', 'admin token (CARILLON_TOKEN; default: from demo.json)')
+      .option(DATABASE_FLAG, DATABASE_HELP);
+  }
   return command
     .option('--data <folder>', 'data folder, where demo.json is looked for (CARILLON_DATA)')
     .option('--json', 'write JSON');

@@ -1,4 +1,4 @@
-/** `backup` and `restore`: the data folder's database as one file. */
+/** `backup` and `restore`: the data folder's database, or the one that servers share, as one file. */
 import { chmod, copyFile, rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { backup as copyDatabase, DatabaseSync } from 'node:sqlite';
@@ -7,11 +7,13 @@ import { systemClock, systemRandom } from '../lib/system.ts';
 import { renameIntoPlace, syncFolder } from '../lib/write-file.ts';
 import { DATABASE_FILE, lockFolder } from '../store/sqlite/folder.ts';
 import { dataFolderOf } from './api.ts';
+import { DATABASE_FLAG, DATABASE_HELP, databaseOf, databaseOptions, onDatabase, openDatabase } from './database.ts';
 import type { Finish } from './messages.ts';
-import { CommandFailed, EXIT, print, printJson, progressBar } from './output.ts';
+import { CommandFailed, EXIT, print, printJson, progressBar, usageError } from './output.ts';
 
 interface CopyFlags {
   readonly data?: string;
+  readonly database?: string;
   readonly force?: boolean;
   readonly json?: boolean;
 }
@@ -46,8 +48,31 @@ async function copyWithProgress(from: string, to: string, label: string): Promis
 
 /** A consistent copy, while the server runs or not. The file is whole and on disk, or it is not there. */
 async function backup(file: string, flags: CopyFlags): Promise<number> {
-  const source = path.join(dataFolderOf(flags), DATABASE_FILE);
+  const database = databaseOf(flags);
   const target = path.resolve(file);
+  if (database === null) await backUpFolder(target, flags);
+  else await backUpDatabase(target, database, flags);
+  const bytes = (await stat(target)).size;
+  if (flags.json === true) printJson({ file: target, bytes });
+  else print(`Backed up to ${target} (${bytes} bytes).`);
+  return EXIT.ok;
+}
+
+async function backUpDatabase(target: string, url: string, flags: CopyFlags): Promise<void> {
+  await refuseExisting(target, flags);
+  const store = await openDatabase(url);
+  const bar = progressBar('backup', systemClock.monotonic);
+  try {
+    await onDatabase(() => store.backup(target, bar.update));
+    await syncFolder(path.dirname(target));
+  } finally {
+    bar.done();
+    await store.close();
+  }
+}
+
+async function backUpFolder(target: string, flags: CopyFlags): Promise<void> {
+  const source = path.join(dataFolderOf(flags), DATABASE_FILE);
   if (!(await exists(source))) throw new CommandFailed(`There is no database at ${source}.`);
   await refuseExisting(target, flags);
   const temporary = `${target}.${process.pid}.tmp`;
@@ -58,10 +83,6 @@ async function backup(file: string, flags: CopyFlags): Promise<number> {
   } finally {
     for (const suffix of ['', ...COMPANIONS]) await rm(temporary + suffix, { force: true });
   }
-  const bytes = (await stat(target)).size;
-  if (flags.json === true) printJson({ file: target, bytes });
-  else print(`Backed up to ${target} (${bytes} bytes).`);
-  return EXIT.ok;
 }
 
 /** Throws where the file is not a whole database of ours; `name` is what the sentence calls it. */
@@ -107,8 +128,10 @@ async function putInPlace(temporary: string, database: string): Promise<void> {
 
 async function restore(file: string, flags: CopyFlags): Promise<number> {
   const source = path.resolve(file);
-  const folder = dataFolderOf(flags);
+  const database = databaseOf(flags);
   if (!(await exists(source))) throw new CommandFailed(`There is no file ${source}.`);
+  if (database !== null) return restoreDatabase(source, database, flags);
+  const folder = dataFolderOf(flags);
   const lock = lockFolder(folder);
   const temporary = `${lock.databasePath}.${process.pid}.tmp`;
   try {
@@ -124,17 +147,32 @@ async function restore(file: string, flags: CopyFlags): Promise<number> {
   return EXIT.ok;
 }
 
+/** Nothing is ever replaced there: who means to, makes another database. */
+async function restoreDatabase(source: string, url: string, flags: CopyFlags): Promise<number> {
+  if (flags.force === true) {
+    throw usageError('--force is for a data folder: a PostgreSQL database is restored into only while it is empty.');
+  }
+  const epoch = await onDatabase(async () => {
+    const { PostgresStore } = await import('../store/postgres/store.ts');
+    return PostgresStore.restore(databaseOptions(url), source);
+  });
+  if (flags.json === true) printJson({ epoch });
+  else print(`Restored ${source} to the database; the new epoch is ${epoch}.`);
+  return EXIT.ok;
+}
+
 export function addBackupCommands(program: Command, finish: Finish): void {
   const options = (command: Command): Command =>
     command
       .argument('<file>')
       .option('--data <folder>', 'data folder (CARILLON_DATA; default ./data)')
+      .option(DATABASE_FLAG, DATABASE_HELP)
       .option('--force', 'replace what is there')
       .option('--json', 'write JSON');
   options(program.command('backup'))
     .description('copy the database to a file, while the server runs or not')
     .action(async (file: string, flags: CopyFlags) => finish(await backup(file, flags)));
   options(program.command('restore'))
-    .description('put a backup in place of the data; the server must not run')
+    .description('put a backup in place of the data, or into an empty database; no server may run')
     .action(async (file: string, flags: CopyFlags) => finish(await restore(file, flags)));
 }

@@ -49,7 +49,9 @@ async function prepareEntrance(app: RunningApp, config: Config): Promise<void> {
   }
   const tokens = await app.store.listObjects('token', { clientId: null, cursor: null, limit: 1 });
   if (tokens.items.length > 0) return;
-  print(`There is no admin token yet. Make one on this machine: carillon admin token --data ${config.data}`);
+  // The address of a database may hold a password, so it is not repeated.
+  const place = config.database === null ? `--data ${config.data}` : '--database … (or CARILLON_DATABASE, as here)';
+  print(`There is no admin token yet. Make one on this machine: carillon admin token ${place}`);
 }
 
 async function end(app: RunningApp, signal: Signal): Promise<void> {

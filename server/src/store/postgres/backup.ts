@@ -82,9 +82,10 @@ export class BackupUnusable extends Error {
 
 /**
  * Puts a backup in the place of what a database without an installation holds: its tables must be there and empty.
- * All or nothing. Rejects with {@link BackupUnusable}.
+ * All or nothing, and with this epoch, since positions of devices may lie beyond what the backup knows. Rejects with
+ * {@link BackupUnusable}.
  */
-export async function restore(database: Database, path: string): Promise<void> {
+export async function restore(database: Database, path: string, epoch: string): Promise<void> {
   await database.session(async (session) => {
     const version = await session.all(VERSION);
     const known = Number(version[0]?.['version']);
@@ -93,6 +94,7 @@ export async function restore(database: Database, path: string): Promise<void> {
     const there = await session.all('SELECT EXISTS (SELECT 1 FROM meta) OR EXISTS (SELECT 1 FROM objects) AS yes');
     if (there[0]?.['yes'] === true) throw new BackupUnusable(path, 'the database holds an installation already');
     await readAll(session, path, known);
+    await session.all("UPDATE meta SET value = $1 WHERE name = 'epoch'", [epoch]);
     await session.exec('COMMIT');
   });
 }

@@ -140,8 +140,7 @@ export class PostgresStore implements Store {
       if (options.clock === undefined) await measured.measure(() => askTime(database));
       const nodes = new Nodes(database, clock);
       await nodes.enter();
-      const fresh = Buffer.from(random.bytes(5)).toString('hex');
-      const epoch = await readEpoch(database, fresh);
+      const epoch = await readEpoch(database, freshEpoch(random));
       const store = new PostgresStore(options, { database, clock, nodes, warnings, epoch });
       store.scheduleBeat(measured);
       return store;
@@ -151,15 +150,36 @@ export class PostgresStore implements Store {
     }
   }
 
-  /** Puts what {@link backup} wrote into a database that holds nothing yet. See {@link restore}. */
-  static async restore(options: PostgresStoreOptions, path: string): Promise<void> {
+  /**
+   * Looks at the server as {@link open} does, and changes nothing. Rejects as that does, but for tables that are too new.
+   */
+  static async check(options: PostgresStoreOptions): Promise<{ version: string; warnings: readonly string[] }> {
+    const database = databaseOf(options);
+    try {
+      return await database.session(async (session) => {
+        const warnings = await checkServer(session);
+        const rows = await session.all("SELECT current_setting('server_version') AS version");
+        return { version: String(rows[0]?.['version']), warnings };
+      });
+    } finally {
+      await database.close();
+    }
+  }
+
+  /**
+   * Puts what {@link backup} wrote into a database that holds nothing yet, and gives it a new epoch, which it resolves
+   * with: positions of the time before mean nothing any more. See {@link restore}.
+   */
+  static async restore(options: PostgresStoreOptions, path: string): Promise<string> {
+    const epoch = freshEpoch(options.random);
     const database = databaseOf(options);
     try {
       await database.session(async (session) => {
         await checkServer(session);
         await migrate(session);
       });
-      await restore(database, path);
+      await restore(database, path, epoch);
+      return epoch;
     } finally {
       await database.close();
     }
@@ -191,9 +211,9 @@ export class PostgresStore implements Store {
     return this.database.lastStatements;
   }
 
-  /** After a backup was put in place of the data: positions of the time before mean nothing any more. Open anew then. */
+  /** For data that came by another way than {@link restore}. Open anew then. */
   async renewEpoch(): Promise<string> {
-    const epoch = Buffer.from(this.random.bytes(5)).toString('hex');
+    const epoch = freshEpoch(this.random);
     await this.database.all("UPDATE meta SET value = $1 WHERE name = 'epoch'", [epoch]);
     return epoch;
   }
@@ -438,4 +458,8 @@ async function readEpoch(database: Database, fresh: string): Promise<string> {
   await database.all("INSERT INTO meta (name, value) VALUES ('epoch', $1) ON CONFLICT DO NOTHING", [fresh]);
   const row = await database.one("SELECT value FROM meta WHERE name = 'epoch'");
   return String(row?.['value']);
+}
+
+function freshEpoch(random: Random): string {
+  return Buffer.from(random.bytes(5)).toString('hex');
 }
