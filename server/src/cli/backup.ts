@@ -63,7 +63,7 @@ async function backUpDatabase(target: string, url: string, flags: CopyFlags): Pr
   const store = await openDatabase(url);
   const bar = progressBar('backup', systemClock.monotonic);
   try {
-    await onDatabase(() => store.backup(target, bar.update));
+    await onDatabase(() => store.backup(target, (share) => bar.update(share)));
     await syncFolder(path.dirname(target));
   } finally {
     bar.done();
