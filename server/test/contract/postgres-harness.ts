@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemScheduler } from '../../src/lib/timers.ts';
@@ -75,11 +75,16 @@ export class PostgresHarness implements StoreHarness {
     return join(this.folder, `backup-${this.restored.length}`);
   }
 
-  /** What `backup` wrote, restored into a database of its own. */
+  /** What `backup` wrote, restored into a database of its own, with the epoch that the file tells and a restore renews. */
   async openBackup(path: string): Promise<Store> {
     const database = await this.server.makeDatabase();
     this.restored.push(database);
-    await PostgresStore.restore(storeOptions(database.url, this.options), path);
+    const epoch = /^\{"name":"epoch","value":"(?<epoch>\w+)"\}$/mu.exec(await readFile(path, 'utf8'))?.groups?.[
+      'epoch'
+    ];
+    const renewed = await PostgresStore.restore(storeOptions(database.url, this.options), path);
+    if (epoch === undefined || epoch === renewed) throw new Error('the file holds no epoch, or a restore kept it');
+    await this.server.query(`UPDATE meta SET value = '${epoch}' WHERE name = 'epoch'`, database.name);
     return openStore(database.url, this.options);
   }
 }
