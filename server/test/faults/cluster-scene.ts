@@ -127,7 +127,9 @@ export class ClusterScene {
 
   /** From sending to the device, milliseconds, of what was sent from then on and has arrived; the first time it came. */
   latencies(since: number): number[] {
-    const sent = new Map(this.load.journal.filter((entry) => entry.sentAt >= since).map((one) => [one.label, one.sentAt]));
+    const sent = new Map(
+      this.load.journal.filter((entry) => entry.sentAt >= since).map((one) => [one.label, one.sentAt]),
+    );
     return this.devices.all.flatMap((device) => {
       const first = new Map<string, number>();
       for (const { text, at } of device.received) if (!first.has(text)) first.set(text, at);

@@ -20,6 +20,8 @@ const DRAIN_MS = LEASE_MS + 15_000;
 const DRILL_MS = 60_000 + CYCLES * (LEASE_MS + 15_000);
 /** After a fault is over, calls are taken again within this. */
 const RESUMED_MS = 10_000;
+/** What SIGTERM promises. */
+const STOPPED_MS = 10_000;
 /** Without NATS a poll finds what other nodes accepted: one second, and the rest is for a machine with much else to do. */
 const WITHOUT_NATS_MS = 2_500;
 /** On a bus that works, most messages take a few milliseconds. */
@@ -165,7 +167,10 @@ describe.skipIf(bin === null)('three nodes under load', () => {
     await times(async () => {
       for (const name of NAMES) {
         await load.acknowledged(40);
-        expect(await nodes.get(name).stop()).toMatchObject({ code: 0, signal: null });
+        const exit = await nodes.get(name).stop();
+        expect(exit).toMatchObject({ code: 0, signal: null });
+        expect(exit.ms).toBeLessThan(STOPPED_MS);
+        if (isLong) console.log(`${name} left within ${exit.ms.toFixed(0)} ms`);
         await nodes.start(name);
       }
     });

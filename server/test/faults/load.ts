@@ -135,7 +135,18 @@ export class Load {
     const chosen = Array.from({ length: size }, (_, index) => users[(first + index) % users.length] ?? '');
     const label = labelOf?.(client, number) ?? `c${client}-${number}`;
     const sentAt = Date.now();
-    return { label, client, number, users: chosen, sentAt, outcome: 'unknown', status: 0, code: '', transids: [], ms: 0 };
+    return {
+      label,
+      client,
+      number,
+      users: chosen,
+      sentAt,
+      outcome: 'unknown',
+      status: 0,
+      code: '',
+      transids: [],
+      ms: 0,
+    };
   }
 
   private async send(entry: Entry, node: Node | undefined, target: Target): Promise<void> {
