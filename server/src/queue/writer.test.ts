@@ -136,3 +136,35 @@ test('acknowledgements alone wait for others, and for nothing else', async () =>
   expect((await writer.settle({ ...fact, ref: { n: 3 } })).outcome).toBe('done');
   await store.close();
 });
+
+test('an acknowledgement that the store refused is offered again; who waits for an answer is told', async () => {
+  let isBroken = false;
+  const { writer, store, batches } = await world(() => (isBroken ? new StoreUnavailable('away') : null));
+  const opened = await writer.open(makeSession());
+  await writer.accept(makeUnit());
+  const fact = { user: opened.user, device: opened.device, at: START_MS, ref: { n: 1 } } as const;
+  isBroken = true;
+  const delivered = writer.settle({ ...fact, kind: 'delivered', sentAt: null });
+  await expect(writer.settle({ ...fact, kind: 'read' })).rejects.toBeInstanceOf(StoreUnavailable);
+  expect(batches.at(-1)?.settlements).toHaveLength(2);
+  isBroken = false;
+  expect((await delivered).outcome).toBe('done');
+  await store.close();
+});
+
+test('an end does not wait for a store that is away', async () => {
+  let isBroken = false;
+  const { writer, store } = await world(() => (isBroken ? new StoreUnavailable('away') : null));
+  const opened = await writer.open(makeSession());
+  await writer.accept(makeUnit());
+  isBroken = true;
+  const fact = { kind: 'delivered', user: opened.user, device: opened.device, at: START_MS, sentAt: null } as const;
+  const delivered = writer.settle({ ...fact, ref: { n: 1 } });
+  // Together with a request, which is refused: from then on the acknowledgement is kept.
+  await expect(writer.accept(makeUnit())).rejects.toBeInstanceOf(StoreUnavailable);
+  const drained = writer.drained();
+  await expect(delivered).rejects.toBeInstanceOf(StoreUnavailable);
+  await drained;
+  expect(writer.depth).toBe(0);
+  await store.close();
+});

@@ -47,6 +47,12 @@ const LAZY_MS = 4;
 /** With so many there is nothing to gain by waiting. */
 const LAZY_MAX = 2000;
 
+/**
+ * An acknowledgement that the store could not take is offered again after this. A device acknowledges once: without it the
+ * message would count as waiting until the device comes back, which one that stays connected never does.
+ */
+const AGAIN_MS = 500;
+
 /** A message that expires within this time wakes the timers; later ones they find by themselves. */
 const SOON_MS = 5000;
 
@@ -79,6 +85,9 @@ export class GroupWriter implements Writer {
   private readonly opens = new Fifo<Waiting<SessionOpen, SessionOpened>>();
   private readonly settlements = new Fifo<Waiting<Settlement, SettleResult>>();
   private readonly closes = new Fifo<Waiting<SessionClose, void>>();
+  /** Acknowledgements that the store refused, until they are offered again. */
+  private readonly refused = new Fifo<Waiting<Settlement, SettleResult>>();
+  private isAgainPlanned = false;
   private isScheduled = false;
   private isWriting = false;
   /** Cancels the wait of acknowledgements; null: none waits. */
@@ -129,7 +138,7 @@ export class GroupWriter implements Writer {
 
   private enqueue<Item, Result>(queue: Fifo<Waiting<Item, Result>>, item: Item, isLazy = false): Promise<Result> {
     const promise = new Promise<Result>((resolve, reject) => {
-      if (queue.size >= this.limits.itemsMax) return reject(tooMuch('device events'));
+      if (queue.size + this.refused.size >= this.limits.itemsMax) return reject(tooMuch('device events'));
       queue.push({ item, resolve, reject });
       if (isLazy && queue.size < LAZY_MAX) return this.scheduleLazily();
       return this.schedule();
@@ -139,8 +148,12 @@ export class GroupWriter implements Writer {
     return promise;
   }
 
-  /** Resolves when nothing waits and nothing is being written. */
+  /**
+   * Resolves when nothing waits and nothing is being written. From now on what the store refuses is not offered again, so
+   * that an end does not wait for a store that is away.
+   */
   drained(): Promise<void> {
+    this.offerAgain();
     if (this.depth === 0 && !this.isWriting) return Promise.resolve();
     this.schedule();
     return new Promise((resolve) => this.idle.push(resolve));
@@ -224,15 +237,36 @@ export class GroupWriter implements Writer {
     const all = allOf(group);
     if (error instanceof StoreUnavailable || all.length === 1) {
       this.observer.storeFailed({ operation: 'write', error });
-      for (const one of all) one.reject(error);
+      this.refuse(group, error);
       return !(error instanceof StoreUnavailable);
     }
     const [first, second] = halves(group);
     // The second half may build on the first one (a close on its acknowledgements): without it, it does not count.
     if (await this.write(first)) return this.write(second);
     const unavailable = new StoreUnavailable('the store stopped taking work within a commit');
-    for (const one of allOf(second)) one.reject(unavailable);
+    this.refuse(second, unavailable);
     return false;
+  }
+
+  /** Whoever waits is told; acknowledgements, for which nobody waits, are kept while the store may come back. */
+  private refuse(group: Group, error: unknown): void {
+    const mayComeBack = error instanceof StoreUnavailable && this.idle.length === 0;
+    const isKept = ({ kind }: Settlement): boolean => mayComeBack && kind === 'delivered';
+    for (const one of group.settlements.filter(({ item }) => isKept(item))) this.refused.push(one);
+    const settlements = group.settlements.filter(({ item }) => !isKept(item));
+    for (const one of allOf({ ...group, settlements })) one.reject(error);
+    if (this.refused.size === 0 || this.isAgainPlanned) return;
+    this.isAgainPlanned = true;
+    this.scheduler.after(AGAIN_MS, () => {
+      this.isAgainPlanned = false;
+      this.offerAgain();
+    });
+  }
+
+  private offerAgain(): void {
+    if (this.refused.size === 0) return;
+    for (const one of this.refused.take(this.refused.size)) this.settlements.push(one);
+    this.schedule();
   }
 
   /** Wakes whoever is concerned; returns how many deliveries were made. */

@@ -28,6 +28,8 @@ export class Device {
   readonly disconnects: number[] = [];
   /** Something arrived, or the connection ended. */
   onNews: () => void = () => undefined;
+  /** Resolves when the connection made last is gone; never rejects. */
+  ended: Promise<void> = Promise.resolve();
   private client: MqttClient | null = null;
 
   constructor(user: string) {
@@ -59,6 +61,9 @@ export class Device {
     });
     this.client = client;
     client.on('close', () => this.onNews());
+    this.ended = new Promise((resolve) => {
+      client.once('close', () => resolve());
+    });
     client.on('disconnect', (packet) => this.disconnects.push(packet.reasonCode ?? 0));
     // Before the CONNACK: a kept session goes on in the same segment, and a message without a listener is acknowledged.
     client.on('message', (_topic, payload) => this.take(payload.toString()));

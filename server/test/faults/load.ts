@@ -23,7 +23,12 @@ export interface Entry {
   status: number;
   code: string;
   transids: readonly string[];
+  /** From the first byte of the last attempt to the end of its answer or of its connection. */
+  ms: number;
 }
+
+/** Where a load goes. */
+type Node = Pick<ServerProcess, 'http' | 'demo' | 'isRunning'>;
 
 export interface LoadOptions {
   readonly users: readonly string[];
@@ -37,6 +42,8 @@ export interface LoadOptions {
   readonly labelOf?: (client: number, number: number) => string;
   /** Seconds a message lives; none: the service's default. Called per request. */
   readonly expiry?: () => string | undefined;
+  /** Of one request, with its Idempotency-Key, each on the next node, until one is acknowledged. Default 1, without a key. */
+  readonly attempts?: number;
 }
 
 const ANSWER_MS = 10_000;
@@ -59,11 +66,18 @@ export class Load {
   }
 
   /** Every client sends until `stop`, or until the server is gone. */
-  start(server: Pick<ServerProcess, 'http' | 'demo' | 'isRunning'>): void {
+  start(server: Node): void {
+    this.startOn(() => (server.isRunning ? [server] : []));
+  }
+
+  /** The same for several nodes, asked for before every request: each client has its own among them. Ends where there is none. */
+  startOn(nodes: () => readonly Node[]): void {
+    const key = nodes()[0]?.demo().serviceKey;
+    if (key === undefined) throw new Error('there is no node to send to');
     this.isStopped = false;
     const agent = new Agent({ connections: null, headersTimeout: ANSWER_MS, bodyTimeout: ANSWER_MS });
-    const target = { url: `${server.http}/resources/v1/messaging`, key: server.demo().serviceKey, agent };
-    const clients = this.numbers.map((_, client) => this.run(client, target, () => server.isRunning));
+    const target = { nodes, key, agent };
+    const clients = this.numbers.map((_, client) => this.run(client, target));
     this.running = Promise.all(clients).then(() => agent.destroy());
   }
 
@@ -96,14 +110,19 @@ export class Load {
     await this.next((entry) => entry.outcome === 'acknowledged' && (left -= 1) <= 0, 30_000);
   }
 
-  private async run(client: number, target: Target, isUp: () => boolean): Promise<void> {
-    while (!this.isStopped && isUp()) {
+  private async run(client: number, target: Target): Promise<void> {
+    while (!this.isStopped && target.nodes().length > 0) {
       const entry = this.make(client);
       this.journal.push(entry);
-      await this.send(entry, target);
+      const { attempts = 1 } = this.options;
+      for (let attempt = 0; attempt < attempts; attempt += 1) {
+        const nodes = target.nodes();
+        await this.send(entry, nodes[(client + attempt) % nodes.length], target);
+        if (entry.outcome === 'acknowledged') break;
+        // A server that refuses or is gone is not asked again in a tight loop.
+        await new Promise((resolve) => setTimeout(resolve, 5));
+      }
       for (const listener of [...this.listeners]) listener(entry);
-      // A server that refuses or is gone is not asked again in a tight loop.
-      if (entry.outcome !== 'acknowledged') await new Promise((resolve) => setTimeout(resolve, 5));
     }
   }
 
@@ -116,14 +135,33 @@ export class Load {
     const chosen = Array.from({ length: size }, (_, index) => users[(first + index) % users.length] ?? '');
     const label = labelOf?.(client, number) ?? `c${client}-${number}`;
     const sentAt = Date.now();
-    return { label, client, number, users: chosen, sentAt, outcome: 'unknown', status: 0, code: '', transids: [] };
+    return {
+      label,
+      client,
+      number,
+      users: chosen,
+      sentAt,
+      outcome: 'unknown',
+      status: 0,
+      code: '',
+      transids: [],
+      ms: 0,
+    };
   }
 
-  private async send(entry: Entry, target: Target): Promise<void> {
+  private async send(entry: Entry, node: Node | undefined, target: Target): Promise<void> {
+    entry.outcome = 'unknown';
+    if (node === undefined) return;
+    const isRepeatable = (this.options.attempts ?? 1) > 1;
+    const startedAt = performance.now();
     try {
-      const answer = await request(target.url, {
+      const answer = await request(`${node.http}/resources/v1/messaging`, {
         method: 'POST',
-        headers: { key: target.key, 'content-type': 'application/json' },
+        headers: {
+          key: target.key,
+          'content-type': 'application/json',
+          ...(isRepeatable && { 'idempotency-key': entry.label }),
+        },
         body: JSON.stringify(this.bodyOf(entry)),
         dispatcher: target.agent,
       });
@@ -132,6 +170,7 @@ export class Load {
     } catch {
       // The connection ended before the answer did: the outcome stays unknown.
     }
+    entry.ms = performance.now() - startedAt;
   }
 
   private bodyOf(entry: Entry): object {
@@ -151,7 +190,7 @@ export class Load {
 }
 
 interface Target {
-  readonly url: string;
+  readonly nodes: () => readonly Node[];
   readonly key: string;
   readonly agent: Agent;
 }

@@ -16,6 +16,8 @@ export class ReceiptSink {
   readonly states = new Set<string>();
   private readonly server: Server;
   private onReceipt: () => void = () => undefined;
+  /** Answers that wait; null: they are given at once. */
+  private held: (() => void)[] | null = null;
 
   private constructor(server: Server) {
     this.server = server;
@@ -29,7 +31,9 @@ export class ReceiptSink {
       message.on('data', (chunk: Buffer) => chunks.push(chunk));
       message.on('end', () => {
         sink.take(String(message.headers['webhook-id']), Buffer.concat(chunks).toString());
-        response.writeHead(204).end();
+        const answer = (): unknown => response.writeHead(204).end();
+        if (sink.held === null) answer();
+        else sink.held.push(answer);
       });
     });
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -59,6 +63,21 @@ export class ReceiptSink {
   /** What was told of a message, in the order in which it came. */
   statusesOf(transid: string): string[] {
     return this.received.filter((one) => one.transid === transid).map(({ status }) => status);
+  }
+
+  /** From now on receipts are taken and written down, but not answered until {@link release}. */
+  hold(): void {
+    this.held = [];
+  }
+
+  release(): void {
+    const held = this.held ?? [];
+    this.held = null;
+    for (const answer of held) answer();
+  }
+
+  get heldCount(): number {
+    return this.held?.length ?? 0;
   }
 
   async close(): Promise<void> {
