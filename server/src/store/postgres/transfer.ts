@@ -119,7 +119,13 @@ const TABLES: Readonly<Record<TransferTable, Table>> = {
     read: USER,
     write: [plain('device_acks')],
   },
-  feed: { from: 'feed t', key: ['seq'], read: { ...USER, request: KNOWN }, types: UUID, write: [plain('feed')] },
+  feed: {
+    from: 'feed t',
+    key: ['seq'],
+    read: { ...USER, request: KNOWN },
+    types: { ...UUID, kind: 'bigint' },
+    write: [plain('feed')],
+  },
   receipts: {
     from: 'receipts t',
     key: ['id'],
@@ -270,7 +276,7 @@ export class PostgresTransfer implements TransferTarget {
     }
     const there = await this.session.all(
       `SELECT EXISTS (SELECT 1 FROM meta) OR EXISTS (SELECT 1 FROM objects) OR EXISTS (SELECT 1 FROM users)
-         OR EXISTS (SELECT 1 FROM requests) OR EXISTS (SELECT 1 FROM slots) AS yes`,
+         OR EXISTS (SELECT 1 FROM requests) AS yes`,
     );
     if (there[0]?.['yes'] === true) throw new TransferRefused('The database holds an installation already.');
     await this.note();
@@ -311,7 +317,8 @@ export class PostgresTransfer implements TransferTarget {
         `SELECT setval('${table}_id_seq', coalesce((SELECT max(id) FROM ${table}), 0) + 1, false)`,
       );
     }
-    // Nobody's share: each node adds its own.
+    // Nobody's share: each node adds its own. This connection's row is of no node.
+    await this.session.all('DELETE FROM slots WHERE node = $1', [NODE]);
     await this.session.all(
       `INSERT INTO slots (node, slot, waiting, users)
        SELECT '', 0, coalesce((SELECT sum(waiting) FROM heads), 0), (SELECT count(*) FROM users)
