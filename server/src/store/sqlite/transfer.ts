@@ -24,8 +24,7 @@ interface Table {
 
 const UID = '(SELECT r.uid FROM requests r WHERE r.id = t.request)';
 const HEAD = 'max(coalesce((SELECT max(l.n) FROM log l WHERE l.user = t.id), 0), t.purged)';
-const WAITING =
-  '(SELECT count(*) FROM log l WHERE l.user = t.id AND l.n > t.purged AND l.state < 2 AND l.request IS NOT NULL)';
+const WAITING = '(SELECT count(*) FROM log l WHERE l.user = t.id AND l.state < 2 AND l.request IS NOT NULL)';
 const FEED_REQUEST =
   '(SELECT r.uid FROM requests r WHERE r.id = coalesce(t.request, (SELECT l.request FROM log l WHERE l.user = t.user AND l.n = t.n)))';
 
