@@ -10,6 +10,7 @@ import { FolderInUse } from '../store/sqlite/folder.ts';
 import { addBackupCommands } from './backup.ts';
 import { addListenCommand } from './listen.ts';
 import { addMessageCommands } from './messages.ts';
+import { addMigrateCommand } from './migrate.ts';
 import { CommandFailed, EXIT, say } from './output.ts';
 
 const VERSION = '0.1.0';
@@ -62,6 +63,7 @@ function makeProgram(finish: (exitCode: number) => void): Command {
   addMessageCommands(program, finish);
   addListenCommand(program, finish);
   addBackupCommands(program, finish);
+  addMigrateCommand(program, finish);
   program
     .command('admin')
     .description('provision: on the data folder itself where no server runs, else through its API');

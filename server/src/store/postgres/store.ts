@@ -44,6 +44,7 @@ import { Receipts } from './receipts.ts';
 import { Search } from './search.ts';
 import { Status } from './status.ts';
 import { Threads } from './threads.ts';
+import { TransferUnfinished, UNFINISHED_TRANSFER } from './unfinished.ts';
 import { BatchWrite } from './write.ts';
 
 const BEAT_MS = 5000;
@@ -124,7 +125,8 @@ export class PostgresStore implements Store {
 
   /**
    * Connects, checks the server, brings the tables up to date and enters among the nodes. Rejects with StoreUnavailable
-   * where there is no server, with DatabaseTooOld or SchemaTooNew where it is the wrong one.
+   * where there is no server, with DatabaseTooOld, SchemaTooNew or TransferUnfinished
+   * where it is the wrong one.
    */
   static async open(options: PostgresStoreOptions): Promise<PostgresStore> {
     const { local, random } = options;
@@ -138,9 +140,9 @@ export class PostgresStore implements Store {
       const measured = new DatabaseClock(local);
       const clock = options.clock ?? measured;
       if (options.clock === undefined) await measured.measure(() => askTime(database));
+      const epoch = await readEpoch(database, freshEpoch(random));
       const nodes = new Nodes(database, clock);
       await nodes.enter();
-      const epoch = await readEpoch(database, freshEpoch(random));
       const store = new PostgresStore(options, { database, clock, nodes, warnings, epoch });
       store.scheduleBeat(measured);
       return store;
@@ -454,7 +456,10 @@ async function askTime(database: Database): Promise<number> {
   return Number(row?.['now']);
 }
 
+/** Throws {@link TransferUnfinished}. */
 async function readEpoch(database: Database, fresh: string): Promise<string> {
+  const unfinished = await database.one('SELECT 1 AS yes FROM meta WHERE name = $1', [UNFINISHED_TRANSFER]);
+  if (unfinished !== undefined) throw new TransferUnfinished();
   await database.all("INSERT INTO meta (name, value) VALUES ('epoch', $1) ON CONFLICT DO NOTHING", [fresh]);
   const row = await database.one("SELECT value FROM meta WHERE name = 'epoch'");
   return String(row?.['value']);

@@ -49,6 +49,7 @@ const QUIET_MS = 1000;
 /** … or when the first of them is so old: what is acknowledged before is written once instead of twice. */
 const YOUNG_AGE_MS = 60_000;
 const FOLD_STEP_MIN = 256;
+const FOLD_ALL_STEP = 20_000;
 /** Devices are looked through at most this often. */
 const DEVICES_PURGE_MS = 3_600_000;
 
@@ -165,6 +166,13 @@ export class SqliteStore implements Store {
       if (isOld && this.oldLeft <= 0) this.youngSince = now;
       return { more: young.size > 0 };
     });
+  }
+
+  /** Writes every row that is missing: then the file alone says all. */
+  async foldAll(): Promise<void> {
+    for (let left = 1; left > 0;) {
+      left = await this.run(() => this.state.transaction(() => this.state.foldSome(FOLD_ALL_STEP)));
+    }
   }
 
   epoch(): string {
@@ -369,7 +377,8 @@ export class SqliteStore implements Store {
       const users = this.state.db.get('SELECT max(id) AS users FROM users');
       return {
         waiting: this.state.waiting(),
-        users: Number(users?.['users'] ?? 0),
+        // Numbers that came along from a store that gives them to threads and devices too.
+        users: Number(users?.['users'] ?? 0) - Number(this.state.meta('users_left_out') ?? 0),
         receiptsPending: receipts.pending,
         receiptsDead: receipts.dead,
         receiptsOldestMs: receipts.oldestMs,
