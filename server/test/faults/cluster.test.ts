@@ -14,7 +14,7 @@ const bin = findClusterServers();
 const CYCLES = Number(process.env['CLUSTER_CYCLES'] ?? 1);
 const isLong = CYCLES > 1;
 /** Of receipts: the product's, or that of support/processes/short-lease.ts. */
-const LEASE_MS = isLong ? 30_000 : 4_000;
+const LEASE_MS = isLong ? 30_000 : 6_000;
 /** What a dead node held is free again after its lease. */
 const DRAIN_MS = LEASE_MS + 15_000;
 const DRILL_MS = 60_000 + CYCLES * (LEASE_MS + 15_000);
@@ -132,22 +132,34 @@ describe.skipIf(bin === null)('three nodes under load', () => {
   });
 
   test('a node sleeps through its leases: it overwrites nothing when it wakes', { timeout: DRILL_MS }, async () => {
-    scene = await ClusterScene.open({ name: 'lease', nodes, gateways: ['one', 'two'] });
+    // The third is the only one that works at first: else nothing tells which node has what is under way.
+    await nodes.get('one').stop();
+    await nodes.start('one', { args: ['--roles', 'api,gateway'] });
+    scene = await ClusterScene.open({
+      name: 'lease',
+      nodes,
+      gateways: ['one'],
+      load: { clients: 16, destinationsMax: 6 },
+    });
     const { load, sink } = scene;
     const onTheWire = new Set<string>();
     await times(async () => {
+      await nodes.get('two').stop();
       load.start(nodes.get('one'));
-      // By then every node knows the sink as quick, and has many receipts under way at a time.
+      // By then receipts flow.
       await load.acknowledged(60);
       sink.hold();
-      // So many that each of three nodes has its part of them.
-      expect(await sink.until(() => sink.heldCount >= 40, RESUMED_MS)).toBe(true);
+      // What comes then waits in the node's memory behind that.
+      expect(await sink.until(() => sink.heldCount > 0, RESUMED_MS)).toBe(true);
+      await load.acknowledged(40);
       nodes.pause('three');
       await load.stop();
-      // What it had given to the system before arrives yet.
+      // What it had given to the system before arrives yet. Whatever has arrived by then may come again: of what was answered
+      // just before, the outcome may not have been written.
       await sleep(200);
-      for (const { id } of sink.received.slice(-sink.heldCount)) onTheWire.add(id);
+      for (const { id } of sink.received) onTheWire.add(id);
       sink.release();
+      await nodes.start('two');
       await sleep(LEASE_MS + 1_000);
       nodes.resume('three');
     });
