@@ -260,16 +260,26 @@ describe('framing', () => {
   });
 
   it('answers and cuts a sender who goes on for megabytes', async () => {
-    const raw = open();
-    raw.socket.write(head('Content-Length: 1000000000'));
     const piece = Buffer.alloc(65_536, 0x20);
-    const pump = (): void => {
-      while (!raw.socket.destroyed && raw.socket.write(piece));
+    const flood = async (): Promise<boolean> => {
+      const raw = open();
+      raw.socket.on('error', () => undefined);
+      raw.socket.write(head('Content-Length: 1000000000'));
+      const pump = (): void => {
+        while (!raw.socket.destroyed && raw.socket.write(piece));
+      };
+      raw.socket.on('drain', pump);
+      pump();
+      const isAnswered = await raw.until(/^HTTP\/1\.1 413 /).then(
+        () => true,
+        () => false,
+      );
+      raw.socket.destroy();
+      return isAnswered;
     };
-    raw.socket.on('drain', pump);
-    pump();
-    await raw.until(/^HTTP\/1\.1 413 /);
-    raw.socket.destroy();
+    // Who is cut while still sending may lose the answer on the way (RFC 9112 §9.6): all are cut, and some read it.
+    const answered = [await flood(), await flood(), await flood(), await flood(), await flood()];
+    expect(answered).toContain(true);
   });
 
   it('goes on after a sender who leaves in the middle', async () => {
