@@ -32,7 +32,7 @@ export async function openAdapters(options: AdapterOptions): Promise<Adapters> {
   const { database } = options.config;
   if (database === null) return openFolder(options);
   // Their libraries are a third of a start that needs none of them.
-  const { openShared } = await import('./shared-adapters.ts');
+  const { openShared } = await import('./cluster-adapters.ts');
   return openShared(options, database);
 }
 

@@ -57,7 +57,7 @@ async function lookAtDatabase(url: string | null | undefined): Promise<Found & {
 /** The addresses only: NATS may come and go while servers run. */
 async function lookAtNats(text: string | null | undefined): Promise<Found> {
   if (!text) return NOTHING;
-  const { readNats } = await import('../shared-adapters.ts');
+  const { readNats } = await import('../cluster-adapters.ts');
   const read = readNats(text);
   if (!read.ok) return { faults: [`--nats cannot be used: ${read.reason}.`], warnings: [] };
   return { faults: [], warnings: read.warning === null ? [] : [`--nats: ${read.warning}.`] };
