@@ -1,9 +1,9 @@
 import { newSlug } from '../../core/links.ts';
 import type { AcceptResult, AcceptUnit, LogEntry, Random, RequestContent, UserKey } from '../../core/ports.ts';
+import { contentOfUnit, encodeMembers } from '../request-record.ts';
+import type { Member } from '../request-record.ts';
 import { messageEntry } from './ledger.ts';
 import type { Ledger, NameColumn, Person, ThreadRef } from './ledger.ts';
-import { encodeMembers } from './requests.ts';
-import type { Member } from './requests.ts';
 import type { ThreadBook } from './thread-book.ts';
 
 const UNKNOWN_PROFILE = '7105';
@@ -85,7 +85,7 @@ export class Accept {
       const bound = this.boundReached(unit);
       if (bound !== null) return { kind: 'full', bound };
     }
-    const content = this.contentOf(unit);
+    const content = contentOfUnit(unit, this.sources.nextId());
     this.ledger.tell('submitted', { request: unit.uid, at: unit.acceptedAt });
     const work: Work = { unit, content, failure, members: [], entries: [] };
     for (let index = 0; index < unit.destinations.length; index += 1) this.acceptDestination(work, index);
@@ -169,19 +169,6 @@ export class Accept {
       for (const user of named) byUser.set(user, (byUser.get(user) ?? 0) + 1);
     }
     return { total, byUser };
-  }
-
-  private contentOf(unit: AcceptUnit): RequestContent {
-    return {
-      key: this.sources.nextId(),
-      uid: unit.uid,
-      serviceId: unit.serviceId,
-      appId: unit.appId,
-      acceptedAt: unit.acceptedAt,
-      expiry: unit.expiry,
-      priority: unit.priority,
-      content: unit.content,
-    };
   }
 
   private acceptDestination(work: Work, index: number): void {

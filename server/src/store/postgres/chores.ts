@@ -1,5 +1,7 @@
 import { STATE } from '../../core/delivery-state.ts';
 import type { UserKey } from '../../core/ports.ts';
+import { recordOf } from '../request-record.ts';
+import type { RequestRecord } from '../request-record.ts';
 import { Columns, unnest } from './columns.ts';
 import type { Database, Transaction } from './database.ts';
 import { Overtaken } from './database.ts';
@@ -7,8 +9,7 @@ import { flush } from './flush.ts';
 import { Ledger, placeKey } from './ledger.ts';
 import { follow, loadEntries, lockUsers } from './loading.ts';
 import type { Place } from './loading.ts';
-import { RECORD_COLUMNS, recordOf } from './requests.ts';
-import type { RequestRecord } from './requests.ts';
+import { RECORD_COLUMNS } from './requests.ts';
 import { Settle } from './settle.ts';
 
 const DAY_MS = 86_400_000;

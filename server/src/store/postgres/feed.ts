@@ -1,12 +1,13 @@
 import type { InboundEvent } from '@carillon/protocol/inbound.ts';
 import type { ReceiptKind, ReceiptSource } from '../../core/ports.ts';
 import { transidOf } from '../../core/transid.ts';
+import { recordOf } from '../request-record.ts';
+import type { Member, RequestRecord } from '../request-record.ts';
 import { Columns, unnest } from './columns.ts';
 import type { Row, Transaction } from './database.ts';
 import { FEED_KINDS, placeKey } from './ledger.ts';
 import type { FeedKind } from './ledger.ts';
-import { RECORD_COLUMNS, recordOf } from './requests.ts';
-import type { Member, RequestRecord } from './requests.ts';
+import { RECORD_COLUMNS } from './requests.ts';
 
 /** A receipt as the feed tells it, before it has a lease. */
 export interface FeedWork {

@@ -1,12 +1,13 @@
 import { STATE } from '../../core/delivery-state.ts';
 import type { RequestContent, UserKey } from '../../core/ports.ts';
+import { contentOf } from '../request-record.ts';
+import type { Member } from '../request-record.ts';
 import { Columns, unnest } from './columns.ts';
 import { Overtaken } from './database.ts';
 import type { Row, Transaction } from './database.ts';
 import { detailOf, placeKey } from './ledger.ts';
 import type { Device, Entry, Ledger, NameColumn, Person } from './ledger.ts';
-import { CONTENT_COLUMNS, contentOf } from './requests.ts';
-import type { Member } from './requests.ts';
+import { CONTENT_COLUMNS } from './requests.ts';
 
 export interface Place {
   readonly user: UserKey;

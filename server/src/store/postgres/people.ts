@@ -1,6 +1,7 @@
 import type { Profile } from '../../core/model.ts';
 import type { LogEntry, Page } from '../../core/ports.ts';
-import type { Database, Row, Transaction } from './database.ts';
+import { profileOf } from '../rows.ts';
+import type { Database, Transaction } from './database.ts';
 import { flush } from './flush.ts';
 import type { Ids } from './ids.ts';
 import { Ledger } from './ledger.ts';
@@ -117,14 +118,4 @@ export class People {
       return true;
     });
   }
-}
-
-function profileOf(row: Row): Profile {
-  return {
-    appId: String(row['app']),
-    userid: String(row['userid']),
-    customerid: row['customerid'] as string | null,
-    msisdn: row['msisdn'] as string | null,
-    createdAt: Number(row['created']),
-  };
 }

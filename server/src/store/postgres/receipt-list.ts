@@ -1,16 +1,17 @@
-import type { Page, ReceiptAttempt, ReceiptFilter, ReceiptKind, ReceiptRecord } from '../../core/ports.ts';
+import type { Page, ReceiptFilter, ReceiptKind, ReceiptRecord } from '../../core/ports.ts';
 import { splitTransid } from '../../core/transid.ts';
-import type { Database, Row, Transaction } from './database.ts';
+import { recordOf } from '../request-record.ts';
+import type { Member, RequestRecord } from '../request-record.ts';
+import { RECEIPT_STATES, receiptRecordOf } from '../rows.ts';
+import type { Database, Transaction } from './database.ts';
 import { FeedReader } from './feed.ts';
 import type { FeedItem, FeedWork } from './feed.ts';
 import { detailOf } from './ledger.ts';
 import { follow } from './loading.ts';
 import { DEAD, PENDING } from './receipts.ts';
 import type { Receipts } from './receipts.ts';
-import { RECORD_COLUMNS, recordOf } from './requests.ts';
-import type { Member, RequestRecord } from './requests.ts';
+import { RECORD_COLUMNS } from './requests.ts';
 
-const STATES = ['pending', 'dead', 'done'] as const;
 
 /** What people see of receipts, and telling one once more. */
 export class ReceiptList {
@@ -31,7 +32,7 @@ export class ReceiptList {
     if (filter.clientId !== null) add('client = ?', filter.clientId);
     if (filter.serviceId !== undefined) add('service = ?', filter.serviceId);
     if (filter.transid !== undefined) add('transid = ?', filter.transid.toLowerCase());
-    if (filter.state !== undefined) add('state = ?', STATES.indexOf(filter.state));
+    if (filter.state !== undefined) add('state = ?', RECEIPT_STATES.indexOf(filter.state));
     const [, created, id] = /^(\d{1,16}) (.*)$/s.exec(filter.cursor ?? '') ?? [];
     if (created !== undefined && id !== undefined) add('(created, id) < (?, ?)', Number(created), id);
     values.push(filter.limit + 1);
@@ -39,7 +40,7 @@ export class ReceiptList {
       `SELECT * FROM receipts WHERE ${where.join(' AND ')} ORDER BY created DESC, id DESC LIMIT $${values.length}`,
       values,
     );
-    const items = rows.slice(0, filter.limit).map(recordOfReceipt);
+    const items = rows.slice(0, filter.limit).map(receiptRecordOf);
     const last = items.at(-1);
     return { items, next: rows.length > filter.limit && last !== undefined ? `${last.createdAt} ${last.id}` : null };
   }
@@ -129,19 +130,4 @@ async function rebuild(
   const code = kind === 'failed' ? (detailOf({ detail: row['detail'] as string | null }).code ?? null) : null;
   const device = row['device'] as number | null;
   return find({ ...base, kind, at, device, detail: code });
-}
-
-function recordOfReceipt(row: Row): ReceiptRecord {
-  return {
-    id: String(row['id']),
-    clientId: String(row['client']),
-    serviceId: String(row['service']),
-    kind: row['kind'] as ReceiptKind,
-    transid: row['transid'] as string | null,
-    state: STATES[Number(row['state'])] ?? 'pending',
-    attempts: Number(row['attempts']),
-    dueAt: Number(row['due']),
-    createdAt: Number(row['created']),
-    history: JSON.parse(String(row['history'])) as ReceiptAttempt[],
-  };
 }

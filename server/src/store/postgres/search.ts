@@ -1,9 +1,11 @@
 import type { FoundMessage, MessageSearch } from '../../core/ports.ts';
-import { splitTransid, transidOf } from '../../core/transid.ts';
+import { splitTransid } from '../../core/transid.ts';
+import { recordOf } from '../request-record.ts';
+import { foundMessageOf } from '../rows.ts';
 import { columnOf } from './accept.ts';
-import type { Database, Row } from './database.ts';
+import type { Database } from './database.ts';
 import { readLinkedApps } from './moving.ts';
-import { RECORD_COLUMNS, recordOf } from './requests.ts';
+import { RECORD_COLUMNS } from './requests.ts';
 
 const COLUMNS = 'r.uid, r.client, r.service, r.app, r.accepted';
 
@@ -35,7 +37,7 @@ export class Search {
     const { client, service, members } = recordOf(row);
     if ((clientId !== null && client !== clientId) || (serviceId !== null && service !== serviceId)) return [];
     if (!members.some((member) => member.destination === parts.destination)) return [];
-    return [found({ ...row, destination: parts.destination })];
+    return [foundMessageOf({ ...row, destination: parts.destination })];
   }
 
   /** The labels are kept by service: one descent of their table for each of the services that are asked. */
@@ -52,7 +54,7 @@ export class Search {
        ORDER BY c.request DESC, c.destination LIMIT $4`,
       [clientId, serviceId, correlationid, limit],
     );
-    return rows.map(found);
+    return rows.map(foundMessageOf);
   }
 
   /** The user's log from its end. */
@@ -73,16 +75,6 @@ export class Search {
        ORDER BY l.n DESC LIMIT $4`,
       [user['id'], clientId, serviceId, limit],
     );
-    return rows.map(found);
+    return rows.map(foundMessageOf);
   }
-}
-
-function found(row: Row): FoundMessage {
-  return {
-    transid: transidOf(String(row['uid']), Number(row['destination'])),
-    clientId: String(row['client']),
-    serviceId: String(row['service']),
-    appId: String(row['app']),
-    acceptedAt: Number(row['accepted']),
-  };
 }

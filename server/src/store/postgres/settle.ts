@@ -1,7 +1,7 @@
-import type { InboundEvent } from '@carillon/protocol/inbound.ts';
 import { STATE } from '../../core/delivery-state.ts';
 import type { LogEntry, Settlement, SettleResult, UserKey } from '../../core/ports.ts';
 import { transidOf } from '../../core/transid.ts';
+import { iso, withThread } from '../rows.ts';
 import { Overtaken } from './database.ts';
 import type { Row } from './database.ts';
 import { detailOf } from './ledger.ts';
@@ -275,24 +275,4 @@ export class Settle {
 
 function transid(entry: Entry): string {
   return transidOf(entry.request ?? '', entry.destination ?? 0);
-}
-
-export function iso(at: number): string {
-  return new Date(at).toISOString();
-}
-
-/** Fills in what only the store knows of the thread. */
-function withThread(event: InboundEvent, row: Row): InboundEvent {
-  const thread = {
-    id: String(row['uid']),
-    title: String(row['title']),
-    type: String(row['type']),
-    category: row['category'] === null ? '' : String(row['category']),
-    status: String(row['status']),
-    created_on: iso(Number(row['created'])),
-    updated_on: iso(Number(row['updated'])),
-    unread_msg_count: 0,
-    extras: JSON.parse(String(row['extras'])) as Record<string, unknown>,
-  };
-  return { ...event, thread_id: thread.id, thread_title: thread.title, thread: JSON.stringify(thread) } as InboundEvent;
 }

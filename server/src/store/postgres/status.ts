@@ -3,6 +3,9 @@ import type { StateNumber } from '../../core/delivery-state.ts';
 import type { DeliveryStatus, DeliveryStep, RecallResult, RequestStatus } from '../../core/delivery-status.ts';
 import type { LogEntry, ReceiptAttempt } from '../../core/ports.ts';
 import { splitTransid, transidOf } from '../../core/transid.ts';
+import { recordOf } from '../request-record.ts';
+import type { Member, RequestRecord } from '../request-record.ts';
+import { iso } from '../rows.ts';
 import { Columns, unnest } from './columns.ts';
 import type { Database, Row, Transaction } from './database.ts';
 import { Overtaken } from './database.ts';
@@ -11,9 +14,7 @@ import { detailOf, Ledger, placeKey } from './ledger.ts';
 import type { Entry } from './ledger.ts';
 import { follow, loadContents, loadEntries, lockUsers } from './loading.ts';
 import type { Place } from './loading.ts';
-import { RECORD_COLUMNS, recordOf } from './requests.ts';
-import type { Member, RequestRecord } from './requests.ts';
-import { iso } from './settle.ts';
+import { RECORD_COLUMNS } from './requests.ts';
 
 interface Found {
   readonly record: RequestRecord;

@@ -1,8 +1,7 @@
-import type { StateNumber } from '../../core/delivery-state.ts';
 import type { ThreadMessage } from '../../core/delivery-status.ts';
 import type { Thread } from '../../core/model.ts';
 import type { LogEntry, ThreadPatch, UserKey } from '../../core/ports.ts';
-import { transidOf } from '../../core/transid.ts';
+import { replyMessage, sentMessage, threadOf } from '../rows.ts';
 import { Columns, unnest } from './columns.ts';
 import type { Database, Row, Transaction } from './database.ts';
 import { Overtaken } from './database.ts';
@@ -173,48 +172,4 @@ function tell(ledger: Ledger, user: UserKey, thread: Thread, now: number): LogEn
   const { id, title, type, status } = thread;
   const at = new Date(now).toISOString();
   return ledger.appendEvent(user, { type: 'thread', thread: { id, title, type, status }, at }, now);
-}
-
-function threadOf(row: Row): Thread {
-  return {
-    id: String(row['uid']),
-    appId: String(row['app']),
-    type: row['type'] as Thread['type'],
-    title: String(row['title']),
-    category: row['category'] as string | null,
-    externalid: row['externalid'] as string | null,
-    status: row['status'] as Thread['status'],
-    extras: JSON.parse(String(row['extras'])) as Record<string, unknown>,
-    serviceId: row['service'] as string | null,
-    createdAt: Number(row['created']),
-    updatedAt: Number(row['updated']),
-  };
-}
-
-function sentMessage(row: Row): ThreadMessage {
-  const state = Number(row['state']) as StateNumber;
-  const delivered = state === 2 || state === 3;
-  return {
-    tid: transidOf(String(row['uid']), Number(row['destination'])),
-    n: Number(row['n']),
-    createdAt: Number(row['accepted']),
-    deliveredAt: delivered ? (row['at'] as number | null) : null,
-    readAt: row['read'] as number | null,
-    fromUser: false,
-    state,
-    content: String(row['content']),
-  };
-}
-
-function replyMessage(row: Row): ThreadMessage {
-  return {
-    tid: String(row['tid']),
-    n: null,
-    createdAt: Number(row['at']),
-    deliveredAt: Number(row['at']),
-    readAt: null,
-    fromUser: true,
-    state: null,
-    content: String(row['content']),
-  };
 }

@@ -9,6 +9,8 @@ import type {
   WriteResult,
 } from '../../core/ports.ts';
 import { splitTransid } from '../../core/transid.ts';
+import { decodeMembers } from '../request-record.ts';
+import type { Member } from '../request-record.ts';
 import { Accept, columnOf } from './accept.ts';
 import type { IdempotencyEntry } from './accept.ts';
 import { writeAcceptRows } from './accept-rows.ts';
@@ -30,8 +32,6 @@ import {
   Wanted,
 } from './loading.ts';
 import type { NamesRead, Place } from './loading.ts';
-import { decodeMembers } from './requests.ts';
-import type { Member } from './requests.ts';
 import { Sessions } from './sessions.ts';
 import { Settle } from './settle.ts';
 import type { AboutMessage, SettleSources } from './settle.ts';

@@ -1,9 +1,9 @@
 import { STATE } from '../../core/delivery-state.ts';
 import { newSlug } from '../../core/links.ts';
 import type { AcceptResult, AcceptUnit, LogEntry, RequestContent, ThreadChoice, UserKey } from '../../core/ports.ts';
+import { contentOfUnit, encodeMembers } from '../request-record.ts';
+import type { Member } from '../request-record.ts';
 import { Prefetch } from './prefetch.ts';
-import { encodeMembers } from './requests.ts';
-import type { Member } from './requests.ts';
 import type { State, ThreadRef } from './state.ts';
 import type { Threads } from './threads.ts';
 import type { UserState } from './users.ts';
@@ -154,16 +154,7 @@ export class Accept {
   }
 
   private content(unit: AcceptUnit): RequestContent {
-    const content: RequestContent = {
-      key: this.state.requests.newKey(),
-      uid: unit.uid,
-      serviceId: unit.serviceId,
-      appId: unit.appId,
-      acceptedAt: unit.acceptedAt,
-      expiry: unit.expiry,
-      priority: unit.priority,
-      content: unit.content,
-    };
+    const content = contentOfUnit(unit, this.state.requests.newKey());
     this.state.requests.remember(content, unit.notifyUrl);
     return content;
   }

@@ -1,7 +1,8 @@
 import { STATE } from '../../core/delivery-state.ts';
 import type { Client } from '../../core/model.ts';
+import type { Member } from '../request-record.ts';
 import type { Settle } from './settle.ts';
-import type { Member, RequestRecord } from './requests.ts';
+import type { RequestRecord } from './requests.ts';
 import type { EntryDetail, State } from './state.ts';
 
 const DAY_MS = 86_400_000;

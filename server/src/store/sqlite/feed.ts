@@ -2,9 +2,10 @@ import type { InboundEvent } from '@carillon/protocol/inbound.ts';
 import type { ReceiptKind, ReceiptSource, UserKey } from '../../core/ports.ts';
 import { transidOf } from '../../core/transid.ts';
 import { Lru } from '../../lib/lru.ts';
+import type { Member } from '../request-record.ts';
 import type { Row } from './connection.ts';
 import type { FeedRow } from './feed-tail.ts';
-import type { Member, ReceiptRoute, RequestRecord } from './requests.ts';
+import type { ReceiptRoute, RequestRecord } from './requests.ts';
 import { FEED_KINDS } from './state.ts';
 import type { FeedKind, State } from './state.ts';
 

@@ -1,7 +1,7 @@
 import { STATE } from '../../core/delivery-state.ts';
 import type { Profile } from '../../core/model.ts';
 import type { LogEntry, Page, UserKey } from '../../core/ports.ts';
-import type { Row } from './connection.ts';
+import { profileOf } from '../rows.ts';
 import { LOG_COLUMNS } from './state.ts';
 import type { State } from './state.ts';
 import type { Threads } from './threads.ts';
@@ -174,14 +174,4 @@ export class People {
     this.threads.reset();
     return true;
   }
-}
-
-function profileOf(row: Row): Profile {
-  return {
-    appId: String(row['app']),
-    userid: String(row['userid']),
-    customerid: row['customerid'] as string | null,
-    msisdn: row['msisdn'] as string | null,
-    createdAt: Number(row['created']),
-  };
 }

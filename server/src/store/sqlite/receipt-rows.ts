@@ -2,11 +2,11 @@ import type {
   Page,
   ReceiptAttempt,
   ReceiptFilter,
-  ReceiptKind,
   ReceiptRecord,
   ReceiptSettlement,
   ReceiptWork,
 } from '../../core/ports.ts';
+import { RECEIPT_STATES, receiptRecordOf } from '../rows.ts';
 import type { Row } from './connection.ts';
 import type { FeedWork } from './feed.ts';
 import type { State } from './state.ts';
@@ -17,7 +17,6 @@ const HISTORY_MAX = 20;
 const PENDING = 0;
 const DEAD = 1;
 const DONE = 2;
-const STATES = ['pending', 'dead', 'done'] as const;
 
 /** The table of receipts that did not succeed at once. */
 export class ReceiptRows {
@@ -203,7 +202,7 @@ export class ReceiptRows {
     if (filter.clientId !== null) add('client = ?', filter.clientId);
     if (filter.serviceId !== undefined) add('service = ?', filter.serviceId);
     if (filter.transid !== undefined) add('transid = ?', filter.transid.toLowerCase());
-    if (filter.state !== undefined) add('state = ?', STATES.indexOf(filter.state));
+    if (filter.state !== undefined) add('state = ?', RECEIPT_STATES.indexOf(filter.state));
     const [, created, id] = /^(\d{1,16}) (.*)$/s.exec(filter.cursor ?? '') ?? [];
     if (created !== undefined && id !== undefined) add('(created, id) < (?, ?)', Number(created), id);
     const rows = this.state.db.all(
@@ -211,7 +210,7 @@ export class ReceiptRows {
       ...values,
       filter.limit + 1,
     );
-    const items = rows.slice(0, filter.limit).map(record);
+    const items = rows.slice(0, filter.limit).map(receiptRecordOf);
     const last = items.at(-1);
     return { items, next: rows.length > filter.limit && last !== undefined ? `${last.createdAt} ${last.id}` : null };
   }
@@ -237,19 +236,4 @@ export function receiptWork(work: FeedWork, lease: string, attempts: number): Re
 function rowWork(row: Row, due: number): ReceiptWork {
   const work = JSON.parse(String(row['work'])) as FeedWork;
   return receiptWork(work, `row ${due} ${work.id}`, Number(row['attempts']));
-}
-
-function record(row: Row): ReceiptRecord {
-  return {
-    id: String(row['id']),
-    clientId: String(row['client']),
-    serviceId: String(row['service']),
-    kind: row['kind'] as ReceiptKind,
-    transid: row['transid'] as string | null,
-    state: STATES[Number(row['state'])] ?? 'pending',
-    attempts: Number(row['attempts']),
-    dueAt: Number(row['due']),
-    createdAt: Number(row['created']),
-    history: JSON.parse(String(row['history'])) as ReceiptAttempt[],
-  };
 }

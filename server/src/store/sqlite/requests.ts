@@ -1,6 +1,7 @@
-import type { Priority } from '../../core/model.ts';
-import type { IdentifierType, RequestContent, RequestKey, UserKey } from '../../core/ports.ts';
+import type { RequestContent, RequestKey } from '../../core/ports.ts';
 import { Lru } from '../../lib/lru.ts';
+import { contentOf, recordOf } from '../request-record.ts';
+import type { RequestRecord as CommonRecord } from '../request-record.ts';
 import type { Connection } from './connection.ts';
 
 /** Requests whose content stays in memory; what is being delivered now is among them. */
@@ -9,35 +10,9 @@ const MEMBERS_CACHED_MAX = 256;
 /** Requests of which is known whom their receipts go to (about 100 bytes each). */
 const ROUTES_CACHED_MAX = 65_536;
 
-/** One identifier of a request: where it went. `n` null: nowhere, and `code` says why. */
-export interface Member {
-  readonly destination: number;
-  readonly correlationid: string | null;
-  readonly type: IdentifierType;
-  readonly value: string;
-  readonly user: UserKey | null;
-  readonly n: number | null;
-  readonly code: string | null;
-  /** The store's number of the thread its entry is on; null with `n`. */
-  readonly thread: number | null;
-  /** An earlier identifier of the same object meant the same user: this one shares its entry. */
-  readonly shared: boolean;
-}
-
-/** What receipts and status need beside the content. */
-export interface RequestRecord {
+/** The same with the number by which this store knows it. */
+export interface RequestRecord extends CommonRecord {
   readonly key: RequestKey;
-  readonly uid: string;
-  readonly client: string;
-  readonly service: string;
-  readonly app: string;
-  readonly accepted: number;
-  readonly expiry: number;
-  readonly priority: Priority;
-  readonly word: string;
-  readonly notifyUrl: string | null;
-  readonly callback: string | null;
-  readonly members: readonly Member[];
 }
 
 /** Whom the receipts of a request go to. */
@@ -45,38 +20,6 @@ export interface ReceiptRoute {
   readonly serviceId: string;
   /** The request's own; null: the service's. */
   readonly notifyUrl: string | null;
-}
-
-const TYPES: readonly IdentifierType[] = ['customerid', 'msisdn', 'userid'];
-
-/** Compact JSON: `[destination, correlationid|0, type, value, user|0, n|0, code|0, shared, thread|0]` per identifier. */
-export function encodeMembers(members: readonly Member[]): string {
-  const parts: string[] = [];
-  for (const member of members) {
-    const label = member.correlationid === null ? '0' : JSON.stringify(member.correlationid);
-    const code = member.code === null ? '0' : `"${member.code}"`;
-    parts.push(
-      `[${member.destination},${label},${TYPES.indexOf(member.type)},${JSON.stringify(member.value)},` +
-        `${member.user ?? 0},${member.n ?? 0},${code},${member.shared ? 1 : 0},${member.thread ?? 0}]`,
-    );
-  }
-  return `[${parts.join(',')}]`;
-}
-
-type Packed = [number, string | 0, number, string, number, number, string | 0, 0 | 1, number];
-
-export function decodeMembers(text: string): Member[] {
-  return (JSON.parse(text) as Packed[]).map(([destination, label, type, value, user, n, code, shared, thread]) => ({
-    destination,
-    correlationid: label === 0 ? null : label,
-    type: TYPES[type] ?? 'customerid',
-    value,
-    user: user === 0 ? null : user,
-    n: n === 0 ? null : n,
-    code: code === 0 ? null : code,
-    shared: shared === 1,
-    thread: thread === 0 ? null : thread,
-  }));
 }
 
 /** Requests by number and by uid, with what is used again and again kept in memory. */
@@ -143,20 +86,11 @@ export class Requests {
     const known = this.contents.get(key);
     if (known !== undefined) return known;
     const row = this.db.get(
-      'SELECT uid, service, app, accepted, expiry, priority, content FROM requests WHERE id = ?',
+      'SELECT id AS key, uid, service, app, accepted, expiry, priority, content FROM requests WHERE id = ?',
       key,
     );
     if (row === undefined) throw new Error(`the log names request ${key}, which is not there`);
-    const content: RequestContent = {
-      key,
-      uid: String(row['uid']),
-      serviceId: String(row['service']),
-      appId: String(row['app']),
-      acceptedAt: Number(row['accepted']),
-      expiry: Number(row['expiry']),
-      priority: Number(row['priority']) as Priority,
-      content: String(row['content']),
-    };
+    const content = contentOf(row);
     this.contents.set(key, content);
     return content;
   }
@@ -174,20 +108,7 @@ export class Requests {
       key,
     );
     if (row === undefined) return null;
-    const record: RequestRecord = {
-      key,
-      uid: String(row['uid']),
-      client: String(row['client']),
-      service: String(row['service']),
-      app: String(row['app']),
-      accepted: Number(row['accepted']),
-      expiry: Number(row['expiry']),
-      priority: Number(row['priority']) as Priority,
-      word: String(row['word']),
-      notifyUrl: row['notify_url'] as string | null,
-      callback: row['callback'] as string | null,
-      members: decodeMembers(String(row['members'])),
-    };
+    const record: RequestRecord = { key, ...recordOf(row) };
     this.records.set(key, record);
     return record;
   }

@@ -1,6 +1,6 @@
 import type { FoundMessage, MessageSearch } from '../../core/ports.ts';
 import { splitTransid, transidOf } from '../../core/transid.ts';
-import type { Row } from './connection.ts';
+import { foundMessageOf } from '../rows.ts';
 import type { State } from './state.ts';
 
 const COLUMNS = 'r.uid, r.client, r.service, r.app, r.accepted';
@@ -58,7 +58,7 @@ export class Search {
         correlationid,
         limit,
       )
-      .map(found);
+      .map(foundMessageOf);
   }
 
   /** The user's log from its end. */
@@ -74,16 +74,6 @@ export class Search {
         serviceId,
         limit,
       )
-      .map(found);
+      .map(foundMessageOf);
   }
-}
-
-function found(row: Row): FoundMessage {
-  return {
-    transid: transidOf(String(row['uid']), Number(row['destination'])),
-    clientId: String(row['client']),
-    serviceId: String(row['service']),
-    appId: String(row['app']),
-    acceptedAt: Number(row['accepted']),
-  };
 }

@@ -1,8 +1,7 @@
 import { STATE } from '../../core/delivery-state.ts';
 import type { LogEntry, Settlement, SettleResult, UserKey } from '../../core/ports.ts';
 import { splitTransid, transidOf } from '../../core/transid.ts';
-import type { InboundEvent } from '@carillon/protocol/inbound.ts';
-import type { Row } from './connection.ts';
+import { iso, withThread } from '../rows.ts';
 import type { EntryDetail, State } from './state.ts';
 import type { YoungEntry } from './young.ts';
 
@@ -386,24 +385,4 @@ export class Settle {
       step.detail === null ? null : JSON.stringify(step.detail),
     );
   }
-}
-
-function iso(at: number): string {
-  return new Date(at).toISOString();
-}
-
-/** Fills in what only the store knows of the thread. */
-function withThread(event: InboundEvent, row: Row): InboundEvent {
-  const thread = {
-    id: String(row['uid']),
-    title: String(row['title']),
-    type: String(row['type']),
-    category: row['category'] === null ? '' : String(row['category']),
-    status: String(row['status']),
-    created_on: iso(Number(row['created'])),
-    updated_on: iso(Number(row['updated'])),
-    unread_msg_count: 0,
-    extras: JSON.parse(String(row['extras'])) as Record<string, unknown>,
-  };
-  return { ...event, thread_id: thread.id, thread_title: thread.title, thread: JSON.stringify(thread) } as InboundEvent;
 }

@@ -3,9 +3,10 @@ import type { StateNumber } from '../../core/delivery-state.ts';
 import type { DeliveryStatus, DeliveryStep, RecallResult, RequestStatus } from '../../core/delivery-status.ts';
 import type { LogEntry, ReceiptAttempt } from '../../core/ports.ts';
 import { splitTransid, transidOf } from '../../core/transid.ts';
+import type { Member } from '../request-record.ts';
 import type { Row } from './connection.ts';
 import type { FeedReader } from './feed.ts';
-import type { Member, RequestRecord } from './requests.ts';
+import type { RequestRecord } from './requests.ts';
 import type { EntryDetail, State } from './state.ts';
 
 interface Place {

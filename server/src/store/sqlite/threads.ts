@@ -2,10 +2,8 @@ import { uuidv7 } from 'uuidv7';
 import type { Thread, ThreadType } from '../../core/model.ts';
 import type { ThreadMessage } from '../../core/delivery-status.ts';
 import type { LogEntry, ThreadPatch, UserKey } from '../../core/ports.ts';
-import { transidOf } from '../../core/transid.ts';
-import type { StateNumber } from '../../core/delivery-state.ts';
 import { Lru } from '../../lib/lru.ts';
-import type { Row } from './connection.ts';
+import { replyMessage, sentMessage, threadOf } from '../rows.ts';
 import type { State, ThreadRef } from './state.ts';
 import type { UserState } from './users.ts';
 
@@ -253,48 +251,4 @@ export class Threads {
 /** The name of a user's own open thread in `user_threads`. */
 export function ownKey(type: ThreadType, title: string): string {
   return `${type === 'Conversation' ? 'C' : 'A'}:${title}`;
-}
-
-function threadOf(row: Row): Thread {
-  return {
-    id: String(row['uid']),
-    appId: String(row['app']),
-    type: row['type'] as ThreadType,
-    title: String(row['title']),
-    category: row['category'] as string | null,
-    externalid: row['externalid'] as string | null,
-    status: row['status'] as Thread['status'],
-    extras: JSON.parse(String(row['extras'])) as Record<string, unknown>,
-    serviceId: row['service'] as string | null,
-    createdAt: Number(row['created']),
-    updatedAt: Number(row['updated']),
-  };
-}
-
-function sentMessage(row: Row): ThreadMessage {
-  const state = Number(row['state']) as StateNumber;
-  const delivered = state === 2 || state === 3;
-  return {
-    tid: transidOf(String(row['uid']), Number(row['destination'])),
-    n: Number(row['n']),
-    createdAt: Number(row['accepted']),
-    deliveredAt: delivered ? (row['at'] as number | null) : null,
-    readAt: row['read'] as number | null,
-    fromUser: false,
-    state,
-    content: String(row['content']),
-  };
-}
-
-function replyMessage(row: Row): ThreadMessage {
-  return {
-    tid: String(row['tid']),
-    n: null,
-    createdAt: Number(row['at']),
-    deliveredAt: Number(row['at']),
-    readAt: null,
-    fromUser: true,
-    state: null,
-    content: String(row['content']),
-  };
 }

@@ -1,8 +1,8 @@
 import { STATE } from '../../core/delivery-state.ts';
 import type { StateNumber } from '../../core/delivery-state.ts';
 import type { DeviceKey, RequestKey, UserKey } from '../../core/ports.ts';
+import { decodeMembers } from '../request-record.ts';
 import type { Connection } from './connection.ts';
-import { decodeMembers } from './requests.ts';
 
 /** A delivery whose row in `log` is not written yet. What it was accepted as stands in its request. */
 export interface YoungEntry {
