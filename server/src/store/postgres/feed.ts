@@ -1,46 +1,22 @@
-import type { InboundEvent } from '@carillon/protocol/inbound.ts';
-import type { ReceiptKind, ReceiptSource } from '../../core/ports.ts';
-import { transidOf } from '../../core/transid.ts';
+import type { UserKey } from '../../core/ports.ts';
+import { FeedWorks, feedKindOf, inboundOf, isInteraction } from '../feed-work.ts';
+import type { FeedFact, FeedKind, FeedWork, InboundOwner, MessagePlace } from '../feed-work.ts';
 import { recordOf } from '../request-record.ts';
-import type { Member, RequestRecord } from '../request-record.ts';
+import type { RequestRecord } from '../request-record.ts';
 import { Columns, unnest } from './columns.ts';
 import type { Row, Transaction } from './database.ts';
-import { FEED_KINDS, placeKey } from './ledger.ts';
-import type { FeedKind } from './ledger.ts';
+import { placeKey } from './ledger.ts';
 import { RECORD_COLUMNS } from './requests.ts';
 
-/** A receipt as the feed tells it, before it has a lease. */
-export interface FeedWork {
-  readonly id: string;
-  /** Rank among the receipts of one message: what comes first has the smaller one. */
-  readonly rank: number;
-  readonly client: string;
-  readonly kind: ReceiptKind;
-  readonly serviceId: string;
-  readonly url: string | null;
-  readonly orderKey: string;
-  readonly at: number;
-  readonly facts: ReceiptSource | null;
-  readonly inbound: InboundEvent | null;
-}
-
-export interface FeedItem {
-  readonly seq: number;
+export interface FeedItem extends FeedFact {
   readonly kind: FeedKind;
   readonly request: string | null;
-  readonly user: number | null;
-  readonly n: number | null;
-  readonly device: number | null;
-  readonly at: number;
-  readonly detail: string | null;
 }
 
 export function feedItem(row: Row): FeedItem {
-  const kind = FEED_KINDS[Number(row['kind'])];
-  if (kind === undefined) throw new Error(`the feed has a row of unknown kind ${String(row['kind'])}`);
   return {
     seq: Number(row['seq']),
-    kind,
+    kind: feedKindOf(Number(row['kind'])),
     request: row['request'] as string | null,
     user: row['user_id'] as number | null,
     n: row['n'] as number | null,
@@ -50,21 +26,8 @@ export function feedItem(row: Row): FeedItem {
   };
 }
 
-interface MessagePlace {
-  readonly record: RequestRecord;
-  readonly member: Member;
-  readonly index: number;
-  /** uid of the message's thread; null: it took no number. */
-  readonly threadUid: string | null;
-}
-
-interface Owner {
-  readonly serviceId: string;
-  readonly client: string;
-}
-
 /** Turns rows of the feed into receipts: one row for a request is one receipt per identifier. */
-export class FeedReader {
+export class FeedReader extends FeedWorks<FeedItem, RequestRecord, string> {
   private readonly transaction: Pick<Transaction, 'all'>;
   private readonly records = new Map<string, RequestRecord>();
   private readonly contents = new Map<string, string>();
@@ -73,9 +36,10 @@ export class FeedReader {
   private readonly userids = new Map<number, string>();
   private readonly apps = new Map<number, string>();
   /** Services by id, and by app: the first one that listens. */
-  private readonly owners = new Map<string, Owner>();
+  private readonly owners = new Map<string, InboundOwner>();
 
   constructor(transaction: Pick<Transaction, 'all'>) {
+    super();
     this.transaction = transaction;
   }
 
@@ -169,124 +133,43 @@ export class FeedReader {
   }
 
   works(item: FeedItem): FeedWork[] {
-    if (item.kind === 'submitted') return this.submitted(item);
-    if (item.kind === 'inbound') return this.inbound(item);
-    const place = this.place(item);
-    // Purged or erased since: nobody can be told about it any more.
-    return place === null ? [] : [this.work(item, place, item.kind)];
+    return this.worksOf(item.kind, item);
   }
 
-  /** Submitted for every identifier, and at once the failure of those that could not be routed. */
-  private submitted(item: FeedItem): FeedWork[] {
-    const record = this.records.get(item.request ?? '');
-    if (record === undefined) return [];
-    const works: FeedWork[] = [];
-    record.members.forEach((member, index) => {
-      if (member.shared) return;
-      const place = { record, member, index, threadUid: null };
-      works.push(this.work(item, place, 'submitted'));
-      if (member.code !== null) works.push(this.work(item, place, 'failed', member.code));
-    });
-    return works;
+  protected record({ request }: FeedItem): RequestRecord | null {
+    return this.records.get(request ?? '') ?? null;
   }
 
-  private work(item: FeedItem, place: MessagePlace, kind: Exclude<FeedKind, 'inbound'>, failure?: string): FeedWork {
-    const { record, member, index } = place;
-    const transid = transidOf(record.uid, member.destination);
-    const { seq } = item;
-    // Presses may be many; every other state is told once, so its name alone is its id.
-    const suffix = kind === 'pressed' || kind === 'postback' ? `_${seq}` : '';
-    return {
-      // No full stop: the signed text of a receipt (Standard Webhooks) joins its parts with one.
-      id: `${transid}_${index}_${kind}${suffix}`,
-      // One row can give two receipts of a message: Submitted and, behind it, the failure.
-      rank: seq * 2 + (failure === undefined ? 0 : 1),
-      client: record.client,
-      kind,
-      serviceId: record.service,
-      url: kind === 'postback' ? null : record.notifyUrl,
-      orderKey: `${kind === 'postback' ? 'postback ' : ''}${transid}.${index}`,
-      at: item.at,
-      facts: this.facts(item, place, { kind, transid, code: failure ?? codeOf(kind, item) }),
-      inbound: null,
-    };
-  }
-
-  private facts(
-    item: FeedItem,
-    place: MessagePlace,
-    about: { kind: FeedKind; transid: string; code: string },
-  ): ReceiptSource {
-    const { record, member } = place;
-    const interacts = isInteraction(about.kind);
-    const detail = interacts
-      ? (JSON.parse(item.detail ?? '{}') as { identifier?: string | null; url?: string | null; text?: string | null })
-      : {};
-    return {
-      transid: about.transid,
-      correlationid: member.correlationid,
-      callbackData: record.callback,
-      channelWord: record.word,
-      destination: member.value,
-      destinationType: member.type,
-      deviceid: item.device === null ? '' : (this.deviceids.get(item.device) ?? ''),
-      code: about.code,
-      content: interacts ? (this.contents.get(record.uid) ?? null) : null,
-      appId: record.app,
-      userid: interacts && member.user !== null && item.user !== null ? (this.userids.get(item.user) ?? '') : '',
-      threadId: about.kind === 'postback' ? place.threadUid : null,
-      identifier: detail.identifier ?? null,
-      url: detail.url ?? null,
-      text: detail.text ?? null,
-    };
-  }
-
-  private inbound({ seq, user, at, detail }: FeedItem): FeedWork[] {
-    if (user === null) return [];
-    const { service, event } = inboundOf(detail);
-    const owner =
-      service === null
-        ? this.owners.get(`app ${this.apps.get(user) ?? ''}`)
-        : (this.owners.get(`id ${service}`) ?? { serviceId: service, client: '' });
-    if (owner === undefined) return [];
-    return [
-      {
-        id: `inbound_${event.tid}_${event.event}_${seq}`,
-        rank: seq * 2,
-        client: owner.client,
-        kind: 'inbound',
-        serviceId: owner.serviceId,
-        url: null,
-        orderKey: `inbound ${user}`,
-        at,
-        facts: null,
-        inbound: event,
-      },
-    ];
-  }
-
-  private place({ user, n, request }: FeedItem): MessagePlace | null {
+  protected place({ user, n, request }: FeedItem): MessagePlace<RequestRecord, string> | null {
     const row = user === null || n === null ? undefined : this.places.get(placeKey(user, n));
     const record = this.records.get(request ?? '');
     const member = row === undefined ? undefined : record?.members[row.member];
     if (row === undefined || record === undefined || member === undefined) return null;
-    return { record, member, index: row.member, threadUid: row.threadUid };
+    return { record, member, index: row.member, thread: row.threadUid };
+  }
+
+  protected content(record: RequestRecord): string | null {
+    return this.contents.get(record.uid) ?? null;
+  }
+
+  protected userid(user: UserKey): string {
+    return this.userids.get(user) ?? '';
+  }
+
+  protected threadId(thread: string): string {
+    return thread;
+  }
+
+  protected owner(user: UserKey, service: string | null): InboundOwner | null {
+    if (service === null) return this.owners.get(`app ${this.apps.get(user) ?? ''}`) ?? null;
+    return this.owners.get(`id ${service}`) ?? { serviceId: service, client: '' };
+  }
+
+  deviceid(device: number): string {
+    return this.deviceids.get(device) ?? '';
   }
 }
 
-function isInteraction(kind: FeedKind): boolean {
-  return kind === 'pressed' || kind === 'clicked' || kind === 'postback';
-}
-
-function codeOf(kind: FeedKind, item: FeedItem): string {
-  if (kind === 'expired') return '7301';
-  return kind === 'failed' ? (item.detail ?? '7011') : '';
-}
-
-function inboundOf(detail: string | null): { service: string | null; event: InboundEvent } {
-  return JSON.parse(String(detail)) as { service: string | null; event: InboundEvent };
-}
-
-function ownerOf(row: Row): Owner {
+function ownerOf(row: Row): InboundOwner {
   return { serviceId: String(row['id']), client: String(row['client']) };
 }

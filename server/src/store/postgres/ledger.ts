@@ -3,20 +3,8 @@ import type { StateNumber } from '../../core/delivery-state.ts';
 import type { Priority } from '../../core/model.ts';
 import type { DeviceKey, LogEntry, RequestContent, UserKey } from '../../core/ports.ts';
 import type { ThreadType } from '../../core/model.ts';
-
-/** What the feed's numbers mean; the order is kept in the database. */
-export const FEED_KINDS = [
-  'submitted',
-  'delivered',
-  'read',
-  'pressed',
-  'clicked',
-  'failed',
-  'expired',
-  'inbound',
-  'postback',
-] as const;
-export type FeedKind = (typeof FEED_KINDS)[number];
+import { FEED_KINDS } from '../feed-work.ts';
+import type { FeedKind } from '../feed-work.ts';
 
 /** State events go between high and low messages. */
 const EVENT_PRIORITY = 2;

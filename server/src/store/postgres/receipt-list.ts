@@ -1,17 +1,18 @@
 import type { Page, ReceiptFilter, ReceiptKind, ReceiptRecord } from '../../core/ports.ts';
 import { splitTransid } from '../../core/transid.ts';
+import { RECEIPT_STATES } from '../rows.ts';
+import { reachedIn } from '../feed-work.ts';
+import type { FeedWork } from '../feed-work.ts';
 import { recordOf } from '../request-record.ts';
 import type { Member, RequestRecord } from '../request-record.ts';
-import { RECEIPT_STATES, receiptRecordOf } from '../rows.ts';
+import { receiptRecordOf } from '../rows.ts';
 import type { Database, Transaction } from './database.ts';
 import { FeedReader } from './feed.ts';
-import type { FeedItem, FeedWork } from './feed.ts';
-import { detailOf } from './ledger.ts';
+import type { FeedItem } from './feed.ts';
 import { follow } from './loading.ts';
 import { DEAD, PENDING } from './receipts.ts';
 import type { Receipts } from './receipts.ts';
 import { RECORD_COLUMNS } from './requests.ts';
-
 
 /** What people see of receipts, and telling one once more. */
 export class ReceiptList {
@@ -118,16 +119,6 @@ async function rebuild(
     place.user,
     place.n,
   ]);
-  const state = Number(row?.['state'] ?? -1);
-  const reached = {
-    delivered: state === 2 || state === 3,
-    read: state === 3,
-    failed: state === 4,
-    expired: state === 5,
-  };
-  if (row === undefined || !(kind in reached) || !reached[kind as keyof typeof reached]) return null;
-  const at = Number((kind === 'read' ? row['read'] : row['at']) ?? 0);
-  const code = kind === 'failed' ? (detailOf({ detail: row['detail'] as string | null }).code ?? null) : null;
-  const device = row['device'] as number | null;
-  return find({ ...base, kind, at, device, detail: code });
+  const reached = reachedIn(row, kind);
+  return reached === null ? null : find({ ...base, ...reached, kind });
 }

@@ -1,10 +1,12 @@
 import type { ReceiptAttempt, ReceiptClaim, ReceiptSettlement, ReceiptWork } from '../../core/ports.ts';
+import { receiptWork } from '../feed-work.ts';
+import type { FeedWork } from '../feed-work.ts';
 import { Audiences, UnwantedTally } from './audience.ts';
 import type { Reason } from './audience.ts';
 import { Columns, unnest } from './columns.ts';
 import type { Database, Row, Transaction } from './database.ts';
 import { feedItem, FeedReader } from './feed.ts';
-import type { FeedItem, FeedWork } from './feed.ts';
+import type { FeedItem } from './feed.ts';
 import { ReceiptOrder } from './receipt-order.ts';
 import type { Ranked } from './receipt-order.ts';
 
@@ -199,7 +201,7 @@ export class Receipts {
     const made = await transaction.all(INSERT, columns.values);
     // One of the same id is there: it was told once more by hand.
     const ids = new Set(made.map((row) => row['id']));
-    return leased.filter(({ id }) => ids.has(id)).map((work) => receiptWork(work, 1, 0));
+    return leased.filter(({ id }) => ids.has(id)).map((work) => receiptWork(work, leaseOf(work.id, 1), 0));
   }
 
   /** A receipt that is due from now on, not tried yet. */
@@ -301,7 +303,7 @@ function leaseRows(transaction: Transaction, rows: readonly Row[], options: Rece
   ]);
   return rows.map((row) => {
     const work = JSON.parse(String(row['work'])) as FeedWork;
-    return receiptWork(work, Number(row['fence']) + 1, Number(row['attempts']));
+    return receiptWork(work, leaseOf(work.id, Number(row['fence']) + 1), Number(row['attempts']));
   });
 }
 
@@ -357,7 +359,7 @@ function candidateOf(row: Row): Ranked {
   return { id: String(row['id']), orderKey: String(row['order_key']), rank: Number(row['rank']) };
 }
 
-function receiptWork(work: FeedWork, fence: number, attempts: number): ReceiptWork {
-  const { id, kind, serviceId, url, orderKey, at, facts, inbound } = work;
-  return { id, lease: `${fence} ${id}`, kind, serviceId, url, orderKey, attempts, at, facts, inbound };
+/** The handle of a claim: the fence first, by which a settlement is checked. */
+function leaseOf(id: string, fence: number): string {
+  return `${fence} ${id}`;
 }

@@ -1,8 +1,9 @@
 import { STATE } from '../../core/delivery-state.ts';
 import type { StateNumber } from '../../core/delivery-state.ts';
 import type { DeliveryStatus, DeliveryStep, RecallResult, RequestStatus } from '../../core/delivery-status.ts';
-import type { LogEntry, ReceiptAttempt } from '../../core/ports.ts';
+import type { LogEntry } from '../../core/ports.ts';
 import { splitTransid, transidOf } from '../../core/transid.ts';
+import { receiptSteps } from '../feed-work.ts';
 import { recordOf } from '../request-record.ts';
 import type { Member, RequestRecord } from '../request-record.ts';
 import { iso } from '../rows.ts';
@@ -237,25 +238,6 @@ function entrySteps(entry: Entry): EntryStep[] {
     steps.push({ step: 'failed', at, device: null, detail: { code: detailOf(entry).code ?? null } });
   }
   return steps;
-}
-
-/** Tries of receipts that were not taken at once. */
-function receiptSteps(
-  record: RequestRecord,
-  { member, index }: { member: Member; index: number },
-  rows: readonly Row[],
-): DeliveryStep[] {
-  const prefix = `${transidOf(record.uid, member.destination)}_${index}_`;
-  return rows
-    .filter((row) => String(row['id']).startsWith(prefix))
-    .flatMap((row) =>
-      (JSON.parse(String(row['history'])) as ReceiptAttempt[]).map((attempt) => ({
-        step: 'receipt',
-        at: attempt.at,
-        deviceid: null,
-        detail: { receipt: row['kind'], status: attempt.status, error: attempt.error, ms: attempt.ms },
-      })),
-    );
 }
 
 function recallOne(

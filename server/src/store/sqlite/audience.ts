@@ -2,8 +2,8 @@ import type { Service } from '../../core/model.ts';
 import type { ReceiptKind, UnwantedReceipts } from '../../core/ports.ts';
 import { statusOf } from '../../core/receipt.ts';
 import { Lru } from '../../lib/lru.ts';
+import { FEED_KINDS } from '../feed-work.ts';
 import type { ReceiptRoute } from './requests.ts';
-import { FEED_KINDS } from './state.ts';
 import type { State } from './state.ts';
 
 const SERVICES_CACHED_MAX = 10_000;

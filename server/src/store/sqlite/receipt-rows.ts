@@ -6,9 +6,11 @@ import type {
   ReceiptSettlement,
   ReceiptWork,
 } from '../../core/ports.ts';
-import { RECEIPT_STATES, receiptRecordOf } from '../rows.ts';
+import { RECEIPT_STATES } from '../rows.ts';
+import { receiptWork } from '../feed-work.ts';
+import type { FeedWork } from '../feed-work.ts';
+import { receiptRecordOf } from '../rows.ts';
 import type { Row } from './connection.ts';
-import type { FeedWork } from './feed.ts';
 import type { State } from './state.ts';
 
 /** How long a receipt waits for the one before it (contract §3). */
@@ -226,11 +228,6 @@ export class ReceiptRows {
     if (row['state'] === DEAD) this.deadCount = dead - 1;
     return true;
   }
-}
-
-export function receiptWork(work: FeedWork, lease: string, attempts: number): ReceiptWork {
-  const { id, kind, serviceId, url, orderKey, at, facts, inbound } = work;
-  return { id, lease, kind, serviceId, url, orderKey, attempts, at, facts, inbound };
 }
 
 function rowWork(row: Row, due: number): ReceiptWork {

@@ -8,11 +8,12 @@ import type {
   ReceiptWork,
 } from '../../core/ports.ts';
 import { splitTransid } from '../../core/transid.ts';
+import { FEED_KINDS, feedKindOf, reachedIn, receiptWork } from '../feed-work.ts';
+import type { FeedWork } from '../feed-work.ts';
 import { Audiences, UnwantedTally } from './audience.ts';
-import { feedKindOf, FeedReader } from './feed.ts';
-import type { FeedWork } from './feed.ts';
+import { FeedReader } from './feed.ts';
 import type { FeedRow } from './feed-tail.ts';
-import { receiptWork, ReceiptRows } from './receipt-rows.ts';
+import { ReceiptRows } from './receipt-rows.ts';
 import type { State } from './state.ts';
 
 /** The position in the feed is written with the commits there are, this far apart; a crash repeats what came after … */
@@ -207,7 +208,7 @@ export class Receipts {
   private wantedWorks(row: FeedRow, tally: UnwantedTally): readonly FeedWork[] {
     const route = this.reader.route(row);
     if (route !== null) {
-      const kind = feedKindOf(row);
+      const kind = feedKindOf(row.kind);
       const refusal = this.audiences.refusal(kind, route);
       // A request may tell of failures, too.
       const isRefused = refusal !== null && (kind !== 'submitted' || this.audiences.refusal('failed', route) !== null);
@@ -351,24 +352,9 @@ export class Receipts {
       member.user,
       member.n,
     );
-    const state = Number(row?.['state'] ?? -1);
-    const reached = {
-      delivered: state === 2 || state === 3,
-      read: state === 3,
-      failed: state === 4,
-      expired: state === 5,
-    };
-    if (row === undefined || !(kind in reached) || !reached[kind as keyof typeof reached]) return null;
-    const at = kind === 'read' ? row['read'] : row['at'];
-    const code = kind === 'failed' ? (JSON.parse(String(row['detail'] ?? '{}')) as { code?: string }).code : undefined;
-    const number = { delivered: 1, read: 2, failed: 5, expired: 6 }[kind as 'delivered'];
-    const works = this.reader.works({
-      ...base,
-      kind: number,
-      device: row['device'] === null ? null : Number(row['device']),
-      at: Number(at ?? 0),
-      detail: code ?? null,
-    });
+    const reached = reachedIn(row, kind);
+    if (reached === null) return null;
+    const works = this.reader.works({ ...base, ...reached, kind: FEED_KINDS.indexOf(kind) });
     return works.find((work) => work.id === id) ?? null;
   }
 

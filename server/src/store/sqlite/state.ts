@@ -3,6 +3,8 @@ import { STATE } from '../../core/delivery-state.ts';
 import type { StateNumber } from '../../core/delivery-state.ts';
 import type { ThreadType } from '../../core/model.ts';
 import { Lru } from '../../lib/lru.ts';
+import { FEED_KINDS } from '../feed-work.ts';
+import type { FeedKind } from '../feed-work.ts';
 import { Connection } from './connection.ts';
 import type { ResetKind, Row } from './connection.ts';
 import { FeedTail } from './feed-tail.ts';
@@ -13,20 +15,6 @@ import type { SyncFile } from './wal-sync.ts';
 import type { YoungEntry } from './young.ts';
 
 const THREADS_CACHED_MAX = 200_000;
-
-/** What the feed's numbers mean; the order is kept on disk. */
-export const FEED_KINDS = [
-  'submitted',
-  'delivered',
-  'read',
-  'pressed',
-  'clicked',
-  'failed',
-  'expired',
-  'inbound',
-  'postback',
-] as const;
-export type FeedKind = (typeof FEED_KINDS)[number];
 
 export interface ThreadRef {
   readonly key: number;

@@ -1,9 +1,10 @@
 import { STATE } from '../../core/delivery-state.ts';
 import type { StateNumber } from '../../core/delivery-state.ts';
 import type { DeliveryStatus, DeliveryStep, RecallResult, RequestStatus } from '../../core/delivery-status.ts';
-import type { LogEntry, ReceiptAttempt } from '../../core/ports.ts';
+import type { LogEntry } from '../../core/ports.ts';
 import { splitTransid, transidOf } from '../../core/transid.ts';
 import type { Member } from '../request-record.ts';
+import { receiptSteps } from '../feed-work.ts';
 import type { Row } from './connection.ts';
 import type { FeedReader } from './feed.ts';
 import type { RequestRecord } from './requests.ts';
@@ -133,21 +134,10 @@ export class Status {
       }));
   }
 
-  /** Tries of receipts that were not taken at once. */
   private receiptSteps(record: RequestRecord, member: Member, index: number): DeliveryStep[] {
     const transid = transidOf(record.uid, member.destination);
-    const prefix = `${transid}_${index}_`;
     const rows = this.state.db.all('SELECT id, kind, history FROM receipts WHERE transid = ?', transid);
-    return rows
-      .filter((row) => String(row['id']).startsWith(prefix))
-      .flatMap((row) =>
-        (JSON.parse(String(row['history'])) as ReceiptAttempt[]).map((attempt) => ({
-          step: 'receipt',
-          at: attempt.at,
-          deviceid: null,
-          detail: { receipt: row['kind'], status: attempt.status, error: attempt.error, ms: attempt.ms },
-        })),
-      );
+    return receiptSteps(record, { member, index }, rows);
   }
 
   private place(user: number, n: number): Place | null {
