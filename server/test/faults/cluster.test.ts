@@ -1,7 +1,6 @@
 // Three nodes on PostgreSQL and NATS under load, and what takes one of them away. Longer:
 //   npm run test:cluster                     (every drill 10 times, with leases as long as the product's)
 //   CLUSTER_CYCLES=200 npm run test:cluster
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { Cluster, findClusterServers } from '../support/cluster.ts';
 import { NatsServer } from '../support/nats.ts';
@@ -156,11 +155,13 @@ describe.skipIf(bin === null)('three nodes under load', () => {
       await load.stop();
       // What it had given to the system before arrives yet. Whatever has arrived by then may come again: of what was answered
       // just before, the outcome may not have been written.
-      await sleep(200);
+      await sink.settled();
       for (const { id } of sink.received) onTheWire.add(id);
-      sink.release();
+      const asleep = sink.release();
       await nodes.start('two');
-      await sleep(LEASE_MS + 1_000);
+      // Its leases have run out when another node has sent what it holds.
+      const areTaken = (): boolean => asleep.every((id) => sink.timesOf(id) > 1);
+      expect(await sink.until(areTaken, LEASE_MS + RESUMED_MS)).toBe(true);
       nodes.resume('three');
     });
     await expectNothingLost(scene);

@@ -1,6 +1,7 @@
 import { createServer } from 'node:http';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { request } from 'undici';
 
 export interface SunkReceipt {
   readonly id: string;
@@ -16,8 +17,8 @@ export class ReceiptSink {
   readonly states = new Set<string>();
   private readonly server: Server;
   private onReceipt: () => void = () => undefined;
-  /** Answers that wait; null: they are given at once. */
-  private held: (() => void)[] | null = null;
+  /** Answers that wait, and the ids of their receipts; null: they are given at once. */
+  private held: { readonly id: string; readonly answer: () => void }[] | null = null;
 
   private constructor(server: Server) {
     this.server = server;
@@ -30,10 +31,12 @@ export class ReceiptSink {
       const chunks: Buffer[] = [];
       message.on('data', (chunk: Buffer) => chunks.push(chunk));
       message.on('end', () => {
-        sink.take(String(message.headers['webhook-id']), Buffer.concat(chunks).toString());
-        const answer = (): unknown => response.writeHead(204).end();
-        if (sink.held === null) answer();
-        else sink.held.push(answer);
+        const answer = (): void => void response.writeHead(204).end();
+        if (message.method !== 'POST') return answer();
+        const id = String(message.headers['webhook-id']);
+        sink.take(id, Buffer.concat(chunks).toString());
+        if (sink.held === null) return answer();
+        return sink.held.push({ id, answer });
       });
     });
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -70,10 +73,23 @@ export class ReceiptSink {
     this.held = [];
   }
 
-  release(): void {
+  /** Answers what was held; returns the ids. */
+  release(): string[] {
     const held = this.held ?? [];
     this.held = null;
-    for (const answer of held) answer();
+    for (const { answer } of held) answer();
+    return held.map(({ id }) => id);
+  }
+
+  /** Resolves when what had reached this machine before the call has been written down: it is read before what comes later. */
+  async settled(): Promise<void> {
+    const { body } = await request(this.url, { method: 'GET' });
+    await body.dump();
+  }
+
+  /** How often a receipt came. */
+  timesOf(id: string): number {
+    return this.received.filter((one) => one.id === id).length;
   }
 
   get heldCount(): number {
