@@ -6,7 +6,7 @@ import { Devices } from './device.ts';
 import type { Device } from './device.ts';
 import { Load } from './load.ts';
 import type { Entry, LoadOptions } from './load.ts';
-import { check } from './oracle.ts';
+import { allTold, check } from './oracle.ts';
 import type { Findings } from './oracle.ts';
 import { ReceiptSink } from './receipt-sink.ts';
 
@@ -68,6 +68,8 @@ export interface ClusterSceneOptions {
   readonly gateways: readonly NodeName[];
   readonly load?: Partial<LoadOptions>;
 }
+
+const asksForReceipts = (entry: Entry): boolean => entry.number % NOTIFY_EVERY === 0;
 
 /** Clients, devices that find another node by themselves, and a receipt sink around a cluster. */
 export class ClusterScene {
@@ -148,9 +150,15 @@ export class ClusterScene {
       journal: this.load.journal,
       devices: this.devices,
       sink: this.sink,
-      withReceipts: (entry: Entry) => entry.number % NOTIFY_EVERY === 0,
+      withReceipts: asksForReceipts,
       drainMs,
     });
+  }
+
+  /** Resolves when every receipt that was asked for has come; false: not within `ms`. */
+  told(ms: number): Promise<boolean> {
+    const acknowledged = this.load.journal.filter((entry) => entry.outcome === 'acknowledged');
+    return allTold(acknowledged.filter(asksForReceipts), this.sink, ms);
   }
 
   async close(): Promise<void> {

@@ -159,9 +159,10 @@ describe.skipIf(bin === null)('three nodes under load', () => {
       for (const { id } of sink.received) onTheWire.add(id);
       const asleep = sink.release();
       await nodes.start('two');
-      // Its leases have run out when another node has sent what it holds.
+      // Its leases have run out when another node has sent what it had on the wire and what it holds.
       const areTaken = (): boolean => asleep.every((id) => sink.timesOf(id) > 1);
       expect(await sink.until(areTaken, LEASE_MS + RESUMED_MS)).toBe(true);
+      expect(await scene!.told(RESUMED_MS)).toBe(true);
       nodes.resume('three');
     });
     await expectNothingLost(scene);

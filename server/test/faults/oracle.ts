@@ -155,6 +155,19 @@ function judgeReceipts(expected: readonly Entry[], sink: ReceiptSink, findings: 
   }
 }
 
+/** Resolves when every receipt of these requests has come; false: not within `ms`. */
+export function allTold(entries: readonly Entry[], sink: ReceiptSink, ms: number): Promise<boolean> {
+  const due = entries.flatMap((entry) =>
+    entry.transids.flatMap((transid, index) =>
+      ['Submitted', 'Delivered'].map((status) => `${transid} ${entry.users[index] ?? ''} ${status}`),
+    ),
+  );
+  return sink.until(
+    allOf(due, (state) => sink.states.has(state)),
+    ms,
+  );
+}
+
 export interface Checked {
   readonly server: ServerProcess;
   readonly journal: readonly Entry[];
@@ -184,15 +197,7 @@ export async function check(checked: Checked): Promise<Findings> {
   await devices.until(allOf(acknowledged, arrived), drainMs);
   const expected = acknowledged.filter(withReceipts);
   if (sink !== undefined) {
-    const due = expected.flatMap((entry) =>
-      entry.transids.flatMap((transid, index) =>
-        ['Submitted', 'Delivered'].map((status) => `${transid} ${entry.users[index] ?? ''} ${status}`),
-      ),
-    );
-    await sink.until(
-      allOf(due, (state) => sink.states.has(state)),
-      drainMs,
-    );
+    await allTold(expected, sink, drainMs);
     judgeReceipts(expected, sink, findings);
   }
   const known = await settled(checked, drainMs);
