@@ -21,6 +21,13 @@ export interface GatewayOptions extends Omit<GatewayContext, 'limits'> {
 }
 
 const TICK_MS = 1_000;
+/** Of the polls for sessions opened elsewhere, every so many-th asks for the heads too. */
+const SHARED_HEADS_EVERY = 10;
+
+interface OpenSession {
+  readonly connection: Connection;
+  readonly session: Session;
+}
 
 /**
  * The MQTT side of the product: MQTT 3.1.1 and 5 over TCP, TLS and WebSocket. Contract §4; docs/device.md.
@@ -42,6 +49,7 @@ export class Gateway implements Hub, Admission {
   #isDraining = false;
   #polledAt: number;
   #isPolling = false;
+  #polls = 0;
   /** A user was erased: the next tick looks whether it is one of those here. */
   #pollsSoon = false;
   readonly #stopHearing: () => void;
@@ -136,18 +144,21 @@ export class Gateway implements Hub, Admission {
     this.wheel.advance(now);
     const isDue = this.#pollsSoon || now - this.#polledAt >= this.context.limits.pollMs;
     if (!isDue || this.#isPolling) return;
+    // A shared store's bus polls the heads itself: here only for who was erased, and seldom, in case nobody said so.
+    this.#polls += 1;
+    const asksHeads = this.context.isShared !== true || this.#pollsSoon || this.#polls % SHARED_HEADS_EVERY === 0;
     this.#pollsSoon = false;
     this.#polledAt = now;
     this.#isPolling = true;
-    this.#poll()
+    this.#poll(asksHeads)
       .catch((error: unknown) => this.context.observer.storeFailed({ operation: 'poll heads', error }))
       .finally(() => {
         this.#isPolling = false;
       });
   }
 
-  async #poll(): Promise<void> {
-    const open: { connection: Connection; session: Session }[] = [];
+  async #poll(asksHeads: boolean): Promise<void> {
+    const open: OpenSession[] = [];
     for (const connection of this.#connections) {
       const { session } = connection;
       if (session !== null) open.push({ connection, session });
@@ -155,18 +166,22 @@ export class Gateway implements Hub, Admission {
     const { pollUsersMax } = this.context.limits;
     for (let start = 0; start < open.length; start += pollUsersMax) {
       const part = open.slice(start, start + pollUsersMax);
-      const heads = await this.context.store.heads(part.map(({ session }) => session.options.user));
-      for (const { connection, session } of part) {
-        const head = heads.get(session.options.user);
-        if (head === undefined) connection.finish(REASON.administrative, 'user-erased', 'the user was erased');
-        else if (session.isSubscribed && head > session.seen) session.expect(head);
-      }
+      if (asksHeads) await this.#lookAtHeads(part);
       if (this.context.isShared === true) await this.#endSuperseded(part);
     }
   }
 
+  async #lookAtHeads(part: readonly OpenSession[]): Promise<void> {
+    const heads = await this.context.store.heads(part.map(({ session }) => session.options.user));
+    for (const { connection, session } of part) {
+      const head = heads.get(session.options.user);
+      if (head === undefined) connection.finish(REASON.administrative, 'user-erased', 'the user was erased');
+      else if (session.isSubscribed && head > session.seen) session.expect(head);
+    }
+  }
+
   /** The same session was opened on another node: there it lives, and here it ends. */
-  async #endSuperseded(part: readonly { connection: Connection; session: Session }[]): Promise<void> {
+  async #endSuperseded(part: readonly OpenSession[]): Promise<void> {
     const devices = await this.context.store.superseded(part.map(({ session }) => session.options));
     if (devices.size === 0) return;
     for (const { connection, session } of part) {

@@ -2,12 +2,23 @@
 import type { InboundEvent } from '@carillon/protocol/inbound.ts';
 import type { StateNumber } from '../core/delivery-state.ts';
 import type { ThreadMessage } from '../core/delivery-status.ts';
-import type { Profile, Thread } from '../core/model.ts';
+import type { Profile, Thread, ThreadType } from '../core/model.ts';
 import type { FoundMessage, ReceiptAttempt, ReceiptKind, ReceiptRecord } from '../core/ports.ts';
 import { transidOf } from '../core/transid.ts';
 
 /** A row as either driver gives it. */
 export type Row = Readonly<Record<string, string | number | boolean | null>>;
+
+/** State events go between high and low messages. */
+export const EVENT_PRIORITY = 2;
+
+/** A thread as entries of a log name it; `key`: the store's number. */
+export interface ThreadRef {
+  readonly key: number;
+  readonly id: string;
+  readonly title: string;
+  readonly type: ThreadType;
+}
 
 /** `receipts.state`: the numbers are kept on disk. */
 export const RECEIPT_STATES = ['pending', 'dead', 'done'] as const;

@@ -6,7 +6,7 @@ import { PostgresStore } from '../../src/store/postgres/store.ts';
 import type { PostgresStoreOptions } from '../../src/store/postgres/store.ts';
 import type { Store } from '../../src/core/ports.ts';
 import { systemClock } from '../support/clock.ts';
-import type { PostgresServer } from '../support/postgres.ts';
+import { PostgresServer } from '../support/postgres.ts';
 import { systemRandom } from '../support/random.ts';
 import type { StoreHarness, StoreOptions } from './store-fixture.ts';
 
@@ -21,6 +21,16 @@ function storeOptions(url: string, options: NodeOptions): PostgresStoreOptions {
 /** A node on a database; without a clock given, it has the database's. */
 export function openStore(url: string, options: NodeOptions = {}): Promise<PostgresStore> {
   return PostgresStore.open(storeOptions(url, options));
+}
+
+/** A server whose new databases have the tables already. */
+export async function startServer(bin: string): Promise<PostgresServer> {
+  const server = await PostgresServer.start(bin);
+  await server.makeTemplate(async (url) => {
+    const store = await openStore(url);
+    await store.close();
+  });
+  return server;
 }
 
 /** One database of a server, and the store of one node on it. */

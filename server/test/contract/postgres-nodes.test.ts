@@ -12,10 +12,11 @@ import {
   userid,
 } from '../support/builders.ts';
 import { FakeClock } from '../support/clock.ts';
-import { findPostgres, PostgresServer } from '../support/postgres.ts';
+import { findPostgres } from '../support/postgres.ts';
+import type { PostgresServer } from '../support/postgres.ts';
 import { seedTenant, type Tenant } from '../support/seed.ts';
 import { seededRandom } from '../support/random.ts';
-import { openStore } from './postgres-harness.ts';
+import { openStore, startServer } from './postgres-harness.ts';
 import { ascending, LEASE_MS, tidOf } from './store-fixture.ts';
 
 const bin = findPostgres();
@@ -29,11 +30,7 @@ describe.skipIf(bin === null)('postgres: several nodes on one database', () => {
   let nodes: PostgresStore[] = [];
 
   beforeAll(async () => {
-    server = await PostgresServer.start(bin ?? '');
-    await server.makeTemplate(async (url) => {
-      const store = await openStore(url);
-      await store.close();
-    });
+    server = await startServer(bin ?? '');
   });
 
   afterAll(async () => {

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe } from 'vitest';
-import { findPostgres, PostgresServer } from '../support/postgres.ts';
-import { openStore, PostgresHarness } from './postgres-harness.ts';
+import { findPostgres } from '../support/postgres.ts';
+import type { PostgresServer } from '../support/postgres.ts';
+import { PostgresHarness, startServer } from './postgres-harness.ts';
 import { storeSuite } from './store-suite.ts';
 
 const bin = findPostgres();
@@ -9,11 +10,7 @@ describe.skipIf(bin === null)('on a server of its own', () => {
   let server: PostgresServer;
 
   beforeAll(async () => {
-    server = await PostgresServer.start(bin ?? '');
-    await server.makeTemplate(async (url) => {
-      const store = await openStore(url);
-      await store.close();
-    });
+    server = await startServer(bin ?? '');
   });
 
   afterAll(async () => {

@@ -70,6 +70,20 @@ describe.skipIf(bin === null)('several nodes on one database', () => {
     await Promise.all([here.disconnect(), there.disconnect()]);
   });
 
+  test('a user who is erased on one node is gone from the others', async () => {
+    const device = new Device('gus');
+    await device.connect(nodes[1]!);
+    const { appid, adminToken } = nodes[0]!.demo();
+    const erased = await request(`${nodes[0]!.http}/admin/v1/apps/${appid}/profiles/gus`, {
+      method: 'DELETE',
+      headers: { authorization: `Bearer ${adminToken}` },
+    });
+    expect(erased.statusCode).toBe(204);
+    await device.until(() => !device.isConnected);
+    expect(device.disconnects).toEqual([0x98]);
+    await device.disconnect();
+  });
+
   test('an Idempotency-Key counts on every node', async () => {
     const body = JSON.stringify({
       deliverychannel: 'appmessaging',

@@ -12,12 +12,13 @@ import { SqliteStore } from '../../src/store/sqlite/store.ts';
 import { SqliteTransfer } from '../../src/store/sqlite/transfer.ts';
 import type { Store } from '../../src/core/ports.ts';
 import { systemScheduler } from '../../src/lib/timers.ts';
-import { openStore } from '../contract/postgres-harness.ts';
+import { openStore, startServer } from '../contract/postgres-harness.ts';
 import { StoreFixture, tidOf } from '../contract/store-fixture.ts';
 import { customerid, DAY_MS, HOUR_MS, MINUTE_MS, msisdn, userid } from '../support/builders.ts';
 import { FakeClock, systemClock } from '../support/clock.ts';
 import { runCarillon, RunningCommand } from '../support/command.ts';
-import { findPostgres, PostgresServer } from '../support/postgres.ts';
+import { findPostgres } from '../support/postgres.ts';
+import type { PostgresServer } from '../support/postgres.ts';
 import { seededRandom, systemRandom } from '../support/random.ts';
 import { seedTenant } from '../support/seed.ts';
 
@@ -202,11 +203,7 @@ describe.skipIf(bin === null)('migrate', () => {
   let server: PostgresServer;
 
   beforeAll(async () => {
-    server = await PostgresServer.start(bin ?? '');
-    await server.makeTemplate(async (url) => {
-      const store = await openStore(url);
-      await store.close();
-    });
+    server = await startServer(bin ?? '');
   }, TEST_MS);
 
   afterAll(async () => {

@@ -2,8 +2,9 @@ import { newSlug } from '../../core/links.ts';
 import type { AcceptResult, AcceptUnit, LogEntry, Random, RequestContent, UserKey } from '../../core/ports.ts';
 import { contentOfUnit, encodeMembers } from '../request-record.ts';
 import type { Member } from '../request-record.ts';
+import type { ThreadRef } from '../rows.ts';
 import { messageEntry } from './ledger.ts';
-import type { Ledger, NameColumn, Person, ThreadRef } from './ledger.ts';
+import type { Ledger, NameColumn, Person } from './ledger.ts';
 import type { ThreadBook } from './thread-book.ts';
 
 const UNKNOWN_PROFILE = '7105';

@@ -2,12 +2,10 @@ import { STATE } from '../../core/delivery-state.ts';
 import type { StateNumber } from '../../core/delivery-state.ts';
 import type { Priority } from '../../core/model.ts';
 import type { DeviceKey, LogEntry, RequestContent, UserKey } from '../../core/ports.ts';
-import type { ThreadType } from '../../core/model.ts';
 import { FEED_KINDS } from '../feed-work.ts';
 import type { FeedKind } from '../feed-work.ts';
-
-/** State events go between high and low messages. */
-const EVENT_PRIORITY = 2;
+import { EVENT_PRIORITY } from '../rows.ts';
+import type { ThreadRef } from '../rows.ts';
 
 export interface UserNames {
   readonly app: string;
@@ -81,13 +79,6 @@ export interface Device {
   incarnation: number;
   readonly isNew: boolean;
   isChanged: boolean;
-}
-
-export interface ThreadRef {
-  readonly key: number;
-  readonly id: string;
-  readonly title: string;
-  readonly type: ThreadType;
 }
 
 export interface Step {

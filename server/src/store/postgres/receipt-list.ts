@@ -1,11 +1,10 @@
 import type { Page, ReceiptFilter, ReceiptKind, ReceiptRecord } from '../../core/ports.ts';
 import { splitTransid } from '../../core/transid.ts';
-import { RECEIPT_STATES } from '../rows.ts';
 import { reachedIn } from '../feed-work.ts';
 import type { FeedWork } from '../feed-work.ts';
 import { recordOf } from '../request-record.ts';
 import type { Member, RequestRecord } from '../request-record.ts';
-import { receiptRecordOf } from '../rows.ts';
+import { RECEIPT_STATES, receiptRecordOf } from '../rows.ts';
 import type { Database, Transaction } from './database.ts';
 import { FeedReader } from './feed.ts';
 import type { FeedItem } from './feed.ts';

@@ -213,13 +213,6 @@ export class PostgresStore implements Store {
     return this.database.lastStatements;
   }
 
-  /** For data that came by another way than {@link restore}. Open anew then. */
-  async renewEpoch(): Promise<string> {
-    const epoch = freshEpoch(this.random);
-    await this.database.all("UPDATE meta SET value = $1 WHERE name = 'epoch'", [epoch]);
-    return epoch;
-  }
-
   async write(batch: WriteBatch): Promise<WriteResult> {
     const { opens, accepts, settlements, closes } = batch;
     if (opens.length + accepts.length + settlements.length + closes.length === 0) {

@@ -1,7 +1,7 @@
 import type { ThreadType } from '../../core/model.ts';
 import type { UserKey } from '../../core/ports.ts';
+import type { ThreadRef } from '../rows.ts';
 import type { Row } from './database.ts';
-import type { ThreadRef } from './ledger.ts';
 
 export interface NewThread extends ThreadRef {
   readonly app: string;

@@ -3,8 +3,9 @@ import { newSlug } from '../../core/links.ts';
 import type { AcceptResult, AcceptUnit, LogEntry, RequestContent, ThreadChoice, UserKey } from '../../core/ports.ts';
 import { contentOfUnit, encodeMembers } from '../request-record.ts';
 import type { Member } from '../request-record.ts';
+import type { ThreadRef } from '../rows.ts';
 import { Prefetch } from './prefetch.ts';
-import type { State, ThreadRef } from './state.ts';
+import type { State } from './state.ts';
 import type { Threads } from './threads.ts';
 import type { UserState } from './users.ts';
 

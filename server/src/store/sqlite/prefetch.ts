@@ -1,6 +1,7 @@
 import type { AcceptUnit } from '../../core/ports.ts';
 import type { ThreadType } from '../../core/model.ts';
-import type { State, ThreadRef } from './state.ts';
+import type { ThreadRef } from '../rows.ts';
+import type { State } from './state.ts';
 import { ownKey } from './threads.ts';
 import type { Threads } from './threads.ts';
 import type { IdentifierColumn } from './users.ts';

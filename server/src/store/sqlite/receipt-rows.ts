@@ -6,10 +6,9 @@ import type {
   ReceiptSettlement,
   ReceiptWork,
 } from '../../core/ports.ts';
-import { RECEIPT_STATES } from '../rows.ts';
 import { receiptWork } from '../feed-work.ts';
 import type { FeedWork } from '../feed-work.ts';
-import { receiptRecordOf } from '../rows.ts';
+import { RECEIPT_STATES, receiptRecordOf } from '../rows.ts';
 import type { Row } from './connection.ts';
 import type { State } from './state.ts';
 

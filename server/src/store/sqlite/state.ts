@@ -5,6 +5,8 @@ import type { ThreadType } from '../../core/model.ts';
 import { Lru } from '../../lib/lru.ts';
 import { FEED_KINDS } from '../feed-work.ts';
 import type { FeedKind } from '../feed-work.ts';
+import { EVENT_PRIORITY } from '../rows.ts';
+import type { ThreadRef } from '../rows.ts';
 import { Connection } from './connection.ts';
 import type { ResetKind, Row } from './connection.ts';
 import { FeedTail } from './feed-tail.ts';
@@ -15,16 +17,6 @@ import type { SyncFile } from './wal-sync.ts';
 import type { YoungEntry } from './young.ts';
 
 const THREADS_CACHED_MAX = 200_000;
-
-export interface ThreadRef {
-  readonly key: number;
-  readonly id: string;
-  readonly title: string;
-  readonly type: ThreadType;
-}
-
-/** State events go between high and low messages. */
-const EVENT_PRIORITY = 2;
 
 /**
  * What the parts of the SQLite store share: the connection, the counters that live in memory between commits and are

@@ -4,7 +4,8 @@ import type { ThreadMessage } from '../../core/delivery-status.ts';
 import type { LogEntry, ThreadPatch, UserKey } from '../../core/ports.ts';
 import { Lru } from '../../lib/lru.ts';
 import { replyMessage, sentMessage, threadOf } from '../rows.ts';
-import type { State, ThreadRef } from './state.ts';
+import type { ThreadRef } from '../rows.ts';
+import type { State } from './state.ts';
 import type { UserState } from './users.ts';
 
 const OPEN_CACHED_MAX = 10_000;

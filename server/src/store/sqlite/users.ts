@@ -1,7 +1,7 @@
 import type { Identifier, UserKey } from '../../core/ports.ts';
 import { Lru } from '../../lib/lru.ts';
+import type { ThreadRef } from '../rows.ts';
 import type { Connection, Row } from './connection.ts';
-import type { ThreadRef } from './state.ts';
 
 /** Users kept in memory, about 200 bytes each. */
 const USERS_CACHED_MAX = 400_000;
