@@ -20,6 +20,9 @@ import { UNFINISHED_TRANSFER } from './unfinished.ts';
 /** Any number that nothing else in the database locks by: the letters "move". */
 const TRANSFER_LOCK = 0x6d_6f_76_65;
 const NODE = 'migrate';
+/** PostgreSQL notices a moment late that a process has ended: so long is waited for those that are leaving. */
+const LEAVING_MS = 3_000;
+const LEAVING_CHECK_MS = 50;
 
 /** How a table is read and written; what is not named is a column of its own name. */
 interface Table {
@@ -194,7 +197,7 @@ export class PostgresTransfer implements TransferTarget {
         await checkServer(session);
         await migrate(session);
         await session.exec('SET idle_in_transaction_session_timeout = 0');
-        await beAlone(session);
+        await beAlone(session, options);
         if (as === 'target') await new Partitions(database).tidy(options.clock.now());
         // A source is read as it is at one moment.
         else await session.exec('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
@@ -338,15 +341,28 @@ export class PostgresTransfer implements TransferTarget {
   }
 }
 
-async function beAlone(session: Session): Promise<void> {
+/** Rejects with TransferRefused where somebody else is still there after a while. */
+async function beAlone(session: Session, { clock, scheduler }: PostgresTransferOptions): Promise<void> {
+  const until = clock.monotonic() + LEAVING_MS;
+  for (;;) {
+    const reason = await whyNotAlone(session);
+    if (reason === null) return;
+    if (clock.monotonic() >= until) throw new TransferRefused(reason);
+    await new Promise<void>((resolve) => {
+      scheduler.after(LEAVING_CHECK_MS, resolve);
+    });
+  }
+}
+
+async function whyNotAlone(session: Session): Promise<string | null> {
   const [lock] = await session.all('SELECT pg_try_advisory_lock($1) AS mine', [TRANSFER_LOCK]);
-  if (lock?.['mine'] !== true) throw new TransferRefused('Another migration works on the database.');
+  if (lock?.['mine'] !== true) return 'Another migration works on the database.';
   const rows = await session.all(
     `SELECT DISTINCT application_name AS name FROM pg_stat_activity
      WHERE datname = current_database() AND application_name LIKE 'carillon %' AND application_name <> $1`,
     [`carillon ${NODE}`],
   );
-  if (rows.length === 0) return;
+  if (rows.length === 0) return null;
   const names = rows.map((row) => String(row['name']).replace('carillon ', ''));
-  throw new TransferRefused(`Nodes work on the database (${names.join(', ')}): stop them first.`);
+  return `Nodes work on the database (${names.join(', ')}): stop them first.`;
 }
